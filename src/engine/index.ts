@@ -1,0 +1,10 @@
+/** engine: onnxruntime as the compute engine — sessions, types and shapes of values, probes, slices, kernel audit. */
+export {
+  openSession,
+  runtimeVersion,
+  type Feeds,
+  type Session,
+  type SessionOptions,
+  type SessionValue,
+} from './session.js';
+export { inferValueTypes, withOutputs } from './value-types.js';

@@ -1,0 +1,7 @@
+/** onnx: the model in memory, its protobuf form, files, editing and building. Nothing here runs a model. */
+export * from './builder.js';
+export { GraphEditor, namesOf, renameInputs } from './editor.js';
+export { parseModel, readModel, serializeModel, writeModel, type WriteOptions } from './file.js';
+export { SUPPORTED, checkModel } from './invariants.js';
+export * from './model.js';
+export { loadTensor, storeTensor, tensorBytes } from './stored-tensor.js';

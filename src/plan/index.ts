@@ -1,0 +1,2 @@
+/** plan: the decisions — formats, granularity, parameters and reasons per tensor — and the targets they obey. */
+export * from './plan.js';

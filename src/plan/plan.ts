@@ -1,0 +1,76 @@
+/** The plan: every decision about quantization, as one immutable, serialisable value. */
+
+/** How many scales a tensor has. Block granularity runs along `axis`, the reduction axis for weights. */
+export type Granularity =
+  | { readonly kind: 'tensor' }
+  | { readonly kind: 'channel'; readonly axis: number }
+  | { readonly kind: 'block'; readonly axis: number; readonly size: number };
+
+/** Number format, scale and zero point of one tensor, and where they come from. */
+export interface TensorQuantization {
+  /** Name of a number format (`formats/`): int8, uint8, int4, int16, fix8.5, e4m3 … */
+  readonly format: string;
+  readonly granularity: Granularity;
+  /** One for the tensor, one a channel, or channel-major blocks; empty until ranges are chosen. */
+  readonly scale: readonly number[];
+  /** As many as scales; all zero for symmetric formats. */
+  readonly zeroPoint: readonly number[];
+  /** Real values the grid covers, for reports. */
+  readonly range?: { readonly low: number; readonly high: number; readonly method: string };
+  /** Why this format and range: preset, override, tie to another tensor, search. */
+  readonly why: string;
+}
+
+/** An activation quantized on one or more edges. Two variants of one value (8 and 16 bits, say) have two ids. */
+export interface ActivationQuantization extends TensorQuantization {
+  /** Value name in the prepared graph. */
+  readonly value: string;
+}
+
+/** A weight: an initializer and the one way its layers use it. */
+export interface WeightQuantization extends TensorQuantization {
+  readonly initializer: string;
+  /** Solver that chose the codes. */
+  readonly solver: string;
+  /** N:M pattern, when sparse. */
+  readonly sparsity?: { readonly n: number; readonly m: number };
+}
+
+/** What happens to one node. */
+export interface NodePlan {
+  readonly node: string;
+  readonly opType: string;
+  readonly decision: 'quantized' | 'float';
+  /** Why: "preset int8", "excluded by /head/", "LayerNormalization has no integer kernel on this target". */
+  readonly why: string;
+  /** For each input, the id of the activation variant it reads, or null to read float. */
+  readonly inputs: readonly (string | null)[];
+  /** For each output, the id of the variant written, or null. */
+  readonly outputs: readonly (string | null)[];
+  /** Initializer names by input index that are quantized weights. */
+  readonly weights: Readonly<Record<number, string>>;
+  /** Input index of a bias stored as int32 with scale `s_x · s_w`. */
+  readonly bias?: number;
+}
+
+export interface Plan {
+  readonly version: 1;
+  readonly target: string;
+  /** By id; the id is the value's name, or `name@format` for a further variant. */
+  readonly activations: Readonly<Record<string, ActivationQuantization>>;
+  /** By initializer name. */
+  readonly weights: Readonly<Record<string, WeightQuantization>>;
+  /** By node name. */
+  readonly nodes: Readonly<Record<string, NodePlan>>;
+}
+
+/** Integer codes of a solved weight, in the initializer's layout, with the final parameters. */
+export interface SolvedWeight {
+  readonly initializer: string;
+  /** Row-major in the initializer's own shape. */
+  readonly codes: Int32Array;
+  readonly scale: Float32Array;
+  readonly zeroPoint: Int32Array;
+  /** Added to the layer's bias, one an output channel, when the solver corrected it. */
+  readonly biasCorrection?: Float32Array;
+}

@@ -1,0 +1,6 @@
+/** tensor: element types and their packing, host tensors, NumPy files, distances between tensors. */
+export * from './dtype.js';
+export * from './float16.js';
+export * from './metrics.js';
+export { readNpy, readNpz, writeNpy, writeNpz } from './npy.js';
+export * from './tensor.js';

@@ -1,0 +1,133 @@
+/** NumPy `.npy` (format versions 1–3, read and write) and `.npz` archives. */
+import { unzipSync, zipSync } from 'fflate';
+import { FxqError } from '../core/index.js';
+import { createArray, type DType } from './dtype.js';
+import { sizeOf, type Tensor } from './tensor.js';
+
+const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
+
+const DESCRIPTORS: Partial<Record<DType, string>> = {
+  float32: '<f4',
+  float64: '<f8',
+  float16: '<f2',
+  int8: '|i1',
+  uint8: '|u1',
+  int16: '<i2',
+  uint16: '<u2',
+  int32: '<i4',
+  uint32: '<u4',
+  int64: '<i8',
+  uint64: '<u8',
+  bool: '|b1',
+};
+
+const BY_DESCRIPTOR = new Map(
+  Object.entries(DESCRIPTORS).map(([dtype, text]) => [text.slice(1), dtype as DType]),
+);
+
+/**
+ * Reads one `.npy` array.
+ *
+ * @param bytes the file's content
+ * @param file  name for error messages
+ * @throws FxqError E_DATA for anything that is not a little-endian (or transposable) numeric array
+ */
+export function readNpy(bytes: Uint8Array, file: string): Tensor {
+  const bad = (why: string): FxqError =>
+    new FxqError(
+      'E_DATA',
+      `${file} is not a readable .npy array: ${why}`,
+      'Save it with numpy.save (C order, numeric).',
+    );
+  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw bad('the magic string is missing');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const wide = (bytes[6] ?? 1) > 1;
+  const start = wide ? 12 : 10;
+  if (bytes.length < start) throw bad('the header is cut off');
+  const end = start + (wide ? view.getUint32(8, true) : view.getUint16(8, true));
+  const header = new TextDecoder('latin1').decode(bytes.subarray(start, end));
+  const descriptor = /'descr':\s*'([^']+)'/.exec(header)?.[1];
+  const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1];
+  if (descriptor === undefined || shape === undefined) throw bad('the header has no element type or shape');
+  const dtype = BY_DESCRIPTOR.get(descriptor.slice(1));
+  if (dtype === undefined) throw bad(`element type ${descriptor} is not supported`);
+  if (descriptor.startsWith('>')) throw bad('big-endian arrays are not supported');
+  const dims = shape
+    .split(',')
+    .map((s) => s.trim())
+    .filter((s) => s !== '')
+    .map(Number);
+  const data = createArray(dtype, sizeOf(dims));
+  const payload = bytes.subarray(end);
+  if (payload.length < data.byteLength) {
+    throw bad(
+      `it is truncated: ${payload.length} of ${data.byteLength} bytes for shape [${dims.join(', ')}]`,
+    );
+  }
+  new Uint8Array(data.buffer).set(payload.subarray(0, data.byteLength));
+  const result: Tensor = { dtype, dims, data };
+  return /'fortran_order':\s*True/.test(header) ? fromFortran(result) : result;
+}
+
+function fromFortran(t: Tensor): Tensor {
+  const out = createArray(t.dtype, t.data.length);
+  const index = new Array<number>(t.dims.length).fill(0);
+  for (let i = 0; i < t.data.length; i++) {
+    let at = 0;
+    let stride = 1;
+    t.dims.forEach((d, axis) => {
+      at += (index[axis] ?? 0) * stride;
+      stride *= d;
+    });
+    (out as unknown as (number | bigint)[])[i] = t.data[at] ?? 0;
+    for (let axis = t.dims.length - 1; axis >= 0; axis--) {
+      index[axis] = (index[axis] ?? 0) + 1;
+      if ((index[axis] ?? 0) < (t.dims[axis] ?? 1)) break;
+      index[axis] = 0;
+    }
+  }
+  return { ...t, data: out };
+}
+
+/** Bytes of a version 1 `.npy` file. */
+export function writeNpy(t: Tensor): Uint8Array {
+  const descriptor = DESCRIPTORS[t.dtype];
+  if (descriptor === undefined)
+    throw new FxqError('E_INTERNAL', `internal: ${t.dtype} has no NumPy element type`);
+  const shape = t.dims.length === 1 ? `(${t.dims[0]},)` : `(${t.dims.join(', ')})`;
+  const text = `{'descr': '${descriptor}', 'fortran_order': False, 'shape': ${shape}, }`;
+  const length = Math.ceil((10 + text.length + 1) / 64) * 64;
+  const out = new Uint8Array(length + t.data.byteLength);
+  out.set(MAGIC);
+  out[6] = 1;
+  new DataView(out.buffer).setUint16(8, length - 10, true);
+  out.set(new TextEncoder().encode(text.padEnd(length - 11) + '\n'), 10);
+  out.set(new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength), length);
+  return out;
+}
+
+/** Reads every array of an `.npz` archive, by name (the `.npy` suffix removed), in file order. */
+export function readNpz(bytes: Uint8Array, file: string): Map<string, Tensor> {
+  let entries: Record<string, Uint8Array>;
+  try {
+    entries = unzipSync(bytes);
+  } catch (error) {
+    throw new FxqError(
+      'E_DATA',
+      `${file} is not a readable .npz archive: ${(error as Error).message}`,
+      'Save it with numpy.savez.',
+    );
+  }
+  return new Map(
+    Object.entries(entries).map(([name, content]) => [
+      name.replace(/\.npy$/, ''),
+      readNpy(content, `${file}:${name}`),
+    ]),
+  );
+}
+
+/** Bytes of a deflated `.npz` archive; the same arrays give the same bytes (entries carry a fixed date). */
+export function writeNpz(arrays: ReadonlyMap<string, Tensor>): Uint8Array {
+  const entries = [...arrays].map(([name, t]) => [`${name}.npy`, writeNpy(t)] as const);
+  return zipSync(Object.fromEntries(entries), { mtime: '1980-01-01T00:00:00', level: 6 });
+}
