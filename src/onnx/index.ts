@@ -4,4 +4,14 @@ export { GraphEditor, namesOf, renameInputs } from './editor.js';
 export { parseModel, readModel, serializeModel, writeModel, type WriteOptions } from './file.js';
 export { SUPPORTED, checkModel } from './invariants.js';
 export * from './model.js';
+export {
+  dataInputs,
+  dataOutputs,
+  operatorFacts,
+  weightSlots,
+  type OperatorCategory,
+  type OperatorFacts,
+  type Positions,
+  type WeightSlot,
+} from './operators.js';
 export { loadTensor, storeTensor, tensorBytes } from './stored-tensor.js';
