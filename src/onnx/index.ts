@@ -15,3 +15,4 @@ export {
   type WeightSlot,
 } from './operators.js';
 export { loadTensor, storeTensor, tensorBytes } from './stored-tensor.js';
+export { formatGraph, formatModel, formatNode, type TextOptions } from './text.js';
