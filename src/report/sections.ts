@@ -1,0 +1,223 @@
+/** What a report tells people, section by section, before it is text, Markdown or HTML. */
+import { type KernelAudit } from '../engine/index.js';
+import { type LatencyResult, type LayerResult, type ReportResult, type SizeResult } from './result.js';
+import { formatBytes, formatDecibels, formatMeasure, significant } from './units.js';
+
+export type Tone = 'plain' | 'good' | 'bad' | 'warn' | 'muted';
+
+export interface Cell {
+  readonly text: string;
+  readonly tone: Tone;
+}
+
+export interface Column {
+  readonly title: string;
+  readonly align: 'left' | 'right';
+}
+
+export interface Section {
+  readonly title: string;
+  /** One sentence under the title. */
+  readonly lead?: string;
+  readonly columns: readonly Column[];
+  readonly rows: readonly (readonly Cell[])[];
+}
+
+/** Layers listed where space is short; the JSON report has them all. */
+const LAYER_LIMIT = 30;
+
+const left = (title: string): Column => ({ title, align: 'left' });
+const right = (title: string): Column => ({ title, align: 'right' });
+const cell = (text: string, tone: Tone = 'plain'): Cell => ({ text, tone });
+
+/** All sections that have something to say, what needs attention first. */
+export function sectionsOf(result: ReportResult): Section[] {
+  return [
+    gates(result),
+    quality(result),
+    outputs(result),
+    size(result.size),
+    ...(result.latency === undefined ? [] : [latency(result.latency)]),
+    ...(result.kernels === undefined ? [] : [kernels(result.kernels)]),
+    layers(result.layers),
+    baseline(result),
+    notes(result),
+  ].filter((section) => section.rows.length > 0 || section.lead !== undefined);
+}
+
+/** "100 samples of test.npz", with a warning where the data mean nothing. */
+export function describeData({ data }: ReportResult): string {
+  const samples = `${data.samples} ${data.samples === 1 ? 'sample' : 'samples'} of ${data.source}`;
+  return data.synthetic ? `${samples} (random data: quality figures say nothing about the task)` : samples;
+}
+
+function gates({ gates }: ReportResult): Section {
+  return {
+    title: 'Gates',
+    columns: [left(''), left('gate'), right('value'), right('limit')],
+    rows: gates.map((gate) => [
+      gate.passed ? cell('pass', 'good') : gate.level === 'warn' ? cell('warn', 'warn') : cell('FAIL', 'bad'),
+      cell(gate.gate),
+      cell(formatMeasure(gate.value, gate.unit)),
+      cell(formatMeasure(gate.limit, gate.unit)),
+    ]),
+  };
+}
+
+function quality({ metrics }: ReportResult): Section {
+  return {
+    title: 'Quality',
+    columns: [left('metric'), right('float'), right('quantized'), right('drop'), right('relative')],
+    rows: metrics.map((m) => [
+      cell(m.name),
+      cell(formatMeasure(m.float, m.unit)),
+      cell(formatMeasure(m.quantized, m.unit)),
+      cell(m.unit === '%' ? `${m.drop.toFixed(2)} points` : formatMeasure(m.drop, m.unit)),
+      cell(formatMeasure(m.relative, '%')),
+    ]),
+  };
+}
+
+function outputs({ outputs }: ReportResult): Section {
+  return {
+    title: 'Outputs against float',
+    columns: [left('output'), right('SQNR'), right('cosine'), right('KL'), right('agreement')],
+    rows: outputs.map((o) => [
+      cell(o.name),
+      cell(formatDecibels(o.sqnr)),
+      cell(o.cosine.toFixed(6)),
+      cell(o.kl === undefined ? '–' : significant(o.kl)),
+      cell(o.agreement === undefined ? '–' : formatMeasure(o.agreement, '%')),
+    ]),
+  };
+}
+
+function size(size: SizeResult): Section {
+  const types = [...new Set([...Object.keys(size.quantizedTypes), ...Object.keys(size.floatTypes)])];
+  const row = (name: string, float: number, quantized: number, tone: Tone): Cell[] => [
+    cell(name, tone),
+    cell(formatBytes(float), tone),
+    cell(formatBytes(quantized), tone),
+    cell(float === 0 ? '' : `${((100 * quantized) / float).toFixed(1)} %`, tone),
+  ];
+  return {
+    title: 'Size',
+    columns: [left(''), right('float'), right('quantized'), right('ratio')],
+    rows: [
+      row('file', size.float, size.quantized, 'plain'),
+      ...types.map((t) => row(`  ${t}`, size.floatTypes[t] ?? 0, size.quantizedTypes[t] ?? 0, 'muted')),
+    ],
+  };
+}
+
+function latency({ float, quantized, runs, batch, threads }: LatencyResult): Section {
+  const speedup = float.median / quantized.median;
+  const row = (name: string, t: LatencyResult['float'], note: Cell): Cell[] => [
+    cell(name),
+    cell(formatMeasure(t.median, 'ms')),
+    cell(`${significant(t.low)} – ${significant(t.high)}`),
+    note,
+  ];
+  return {
+    title: 'Latency',
+    lead: `Median and quartiles of ${runs} interleaved runs, batch ${batch}, ${threads === 0 ? 'default threads' : `threads ${threads}`}.`,
+    columns: [left(''), right('median'), right('quartiles'), left('')],
+    rows: [
+      row('float', float, cell('')),
+      row(
+        'quantized',
+        quantized,
+        speedup >= 1
+          ? cell(`${speedup.toFixed(2)}x faster`, 'good')
+          : cell(`${(1 / speedup).toFixed(2)}x slower`, 'warn'),
+      ),
+    ],
+  };
+}
+
+function kernels(audit: KernelAudit): Section {
+  const total = audit.nodes.length;
+  const others = audit.nodes.filter((node) => node.kernel !== 'integer');
+  return {
+    title: 'Kernels',
+    lead:
+      `${audit.integer} of ${total} weighted nodes run as integer kernels; ` +
+      `${audit.conversions} conversions are left at run time.`,
+    columns: [left('node'), left('operator'), left('kernel'), left('why not integer')],
+    rows: others.map((node) => [
+      cell(node.name),
+      cell(node.opType),
+      cell(node.kernel, node.kernel === 'float' ? 'warn' : 'plain'),
+      cell(node.why),
+    ]),
+  };
+}
+
+function layers(all: readonly LayerResult[]): Section {
+  if (all.length === 0) return { title: 'Layers', columns: [], rows: [] };
+  const shown = worstLayers(all, LAYER_LIMIT);
+  const culprits = new Set(
+    worstLayers(
+      all.filter((l) => l.share >= 10),
+      3,
+    ),
+  );
+  return {
+    title: 'Layers',
+    lead:
+      'SQNR of every layer alone on float inputs (own), with everything before it (accumulated), and of rounding ' +
+      'its output for the readers (activation).' +
+      (shown.length < all.length
+        ? ` Shown are the ${shown.length} with the largest own error of ${all.length}, in graph order.`
+        : ''),
+    columns: [
+      left('node'),
+      left('operator'),
+      left('weights'),
+      right('own'),
+      right('share'),
+      right('accumulated'),
+      right('activation'),
+    ],
+    rows: shown.map((l) => {
+      const tone: Tone = culprits.has(l) ? 'warn' : 'plain';
+      return [
+        cell(l.node || l.value, tone),
+        cell(l.opType),
+        cell(l.weights ?? '–'),
+        cell(formatDecibels(l.own), tone),
+        cell(`${l.share.toFixed(1)} %`, tone),
+        cell(formatDecibels(l.accumulated)),
+        cell(l.activation === undefined ? '–' : formatDecibels(l.activation)),
+      ];
+    }),
+  };
+}
+
+/** The layers with the largest own error, in graph order. */
+export function worstLayers(all: readonly LayerResult[], count: number): LayerResult[] {
+  const chosen = new Set([...all].sort((a, b) => a.own - b.own).slice(0, count));
+  return all.filter((layer) => chosen.has(layer));
+}
+
+function baseline({ baseline = [] }: ReportResult): Section {
+  const changed = baseline.filter((d) => d.before !== d.after);
+  return {
+    title: 'Changes against the baseline',
+    ...(baseline.length > 0 && changed.length === 0 ? { lead: 'Nothing changed.' } : {}),
+    columns: [left('quantity'), right('before'), right('now')],
+    rows: changed.map((d) => [
+      cell(d.quantity),
+      cell(formatMeasure(d.before, d.unit)),
+      cell(formatMeasure(d.after, d.unit)),
+    ]),
+  };
+}
+
+function notes({ notes }: ReportResult): Section {
+  return {
+    title: 'Notes',
+    columns: [left(''), left('')],
+    rows: notes.map((n) => [cell(n.level, n.level === 'warn' ? 'warn' : 'muted'), cell(n.message)]),
+  };
+}
