@@ -8,3 +8,4 @@ export {
   type SessionValue,
 } from './session.js';
 export { inferValueTypes, withOutputs } from './value-types.js';
+export { auditKernels, optimizedGraph, type AuditedNode, type KernelAudit } from './kernel-audit.js';

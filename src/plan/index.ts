@@ -1,2 +1,9 @@
 /** plan: the decisions — formats, granularity, parameters and reasons per tensor — and the targets they obey. */
+export { planQuantization, valuesToCalibrate } from './build.js';
+export { matchRules, regularExpression } from './match.js';
 export * from './plan.js';
+export type { ValueTypes } from './roles.js';
+export * from './settings.js';
+export { isSymmetric, isSymmetricWeight } from './symmetry.js';
+export { type OperatorSupport, type Role, type Target } from './target.js';
+export { TARGETS, findTarget, type TargetName } from './targets/index.js';

@@ -25,6 +25,8 @@ export interface TensorQuantization {
 export interface ActivationQuantization extends TensorQuantization {
   /** Value name in the prepared graph. */
   readonly value: string;
+  /** Ids that share one set of parameters with this one carry the same tie; the range is that of all of them. */
+  readonly tie: string;
 }
 
 /** A weight: an initializer and the one way its layers use it. */
@@ -36,18 +38,27 @@ export interface WeightQuantization extends TensorQuantization {
   readonly sparsity?: { readonly n: number; readonly m: number };
 }
 
-/** What happens to one node. */
+/**
+ * What happens to one node.
+ *
+ * - `static`: integer arithmetic on calibrated activations
+ * - `dynamic`: integer arithmetic, activations quantized at run time
+ * - `weights`: stored weights are quantized, arithmetic stays float
+ * - `float`: untouched
+ */
+export type Decision = 'static' | 'dynamic' | 'weights' | 'float';
+
 export interface NodePlan {
   readonly node: string;
   readonly opType: string;
-  readonly decision: 'quantized' | 'float';
-  /** Why: "preset int8", "excluded by /head/", "LayerNormalization has no integer kernel on this target". */
+  readonly decision: Decision;
+  /** Why: "excluded by /head/", "onnxruntime-cpu has no integer kernel for LayerNormalization". */
   readonly why: string;
   /** For each input, the id of the activation variant it reads, or null to read float. */
   readonly inputs: readonly (string | null)[];
-  /** For each output, the id of the variant written, or null. */
+  /** For each output, the id of the variant every reader sees, or null when the float value stays visible. */
   readonly outputs: readonly (string | null)[];
-  /** Initializer names by input index that are quantized weights. */
+  /** Quantized initializers by input index. */
   readonly weights: Readonly<Record<number, string>>;
   /** Input index of a bias stored as int32 with scale `s_x · s_w`. */
   readonly bias?: number;

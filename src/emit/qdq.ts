@@ -1,0 +1,178 @@
+/** QDQ output: QuantizeLinear and DequantizeLinear placed so that the runtime fuses integer kernels. */
+import { FxqError, required } from '../core/index.js';
+import { parseFormat } from '../formats/index.js';
+import {
+  GraphEditor,
+  loadTensor,
+  namesRead,
+  renameInputs,
+  storeTensor,
+  withGraph,
+  type Graph,
+  type Model,
+  type Node,
+  type StoredTensor,
+} from '../onnx/index.js';
+import { type NodePlan, type Plan, type SolvedWeight } from '../plan/index.js';
+import { toFloat32 } from '../tensor/index.js';
+import { quantizePair } from './activation.js';
+import { integerBias } from './bias.js';
+import { createDynamicEmitter, type DynamicEmitter, type DynamicWeight } from './dynamic.js';
+import { freshNames, type Fragment, type FreshName } from './fragment.js';
+import { dequantizedWeight } from './weight.js';
+
+export type SolvedWeights = ReadonlyMap<string, SolvedWeight>;
+
+/**
+ * Writes a plan into the graph.
+ *
+ * @param model  the prepared model the plan was made for, at an opset that knows the plan's formats
+ * @param solved codes of every weight in the plan, by initializer
+ */
+export function emitQdq(model: Model, plan: Plan, solved: SolvedWeights): Model {
+  const emitter = new QdqEmitter(model.graph, plan, solved);
+  const graph = emitter.emit();
+  const needsMicrosoft = graph.nodes.some((n) => n.domain === 'com.microsoft');
+  const opsets = needsMicrosoft ? new Map([...model.opsets, ['com.microsoft', 1]] as const) : model.opsets;
+  return withGraph({ ...model, opsets }, new GraphEditor(graph).finish({ prune: true }));
+}
+
+/** Goes through the nodes once, in order; every value is followed by the pairs that quantize it. */
+class QdqEmitter {
+  readonly #graph: Graph;
+  readonly #plan: Plan;
+  readonly #solved: SolvedWeights;
+  readonly #fresh: FreshName;
+  readonly #dynamic: DynamicEmitter;
+  readonly #nodes: Node[] = [];
+  readonly #initializers: Map<string, StoredTensor>;
+  /** Ids by value. */
+  readonly #variants = new Map<string, string[]>();
+  /** Dequantized value of every id. */
+  readonly #dequantized = new Map<string, string>();
+  /** What readers of the plain value see instead, for values whose every reader sees the quantized one. */
+  readonly #seen = new Map<string, string>();
+  readonly #weights = new Map<string, string>();
+  readonly #outputs: ReadonlySet<string>;
+  /** Names under which producers write values whose dequantized form takes over their name. */
+  readonly #raw = new Map<string, string>();
+
+  constructor(graph: Graph, plan: Plan, solved: SolvedWeights) {
+    this.#graph = graph;
+    this.#plan = plan;
+    this.#solved = solved;
+    this.#fresh = freshNames(graph);
+    this.#dynamic = createDynamicEmitter(this.#fresh);
+    this.#initializers = new Map(graph.initializers);
+    this.#outputs = new Set(graph.outputs.map((o) => o.name));
+    this.#nameVariants();
+  }
+
+  #nameVariants(): void {
+    const seenIds = new Set(
+      Object.values(this.#plan.nodes).flatMap((n) => n.outputs.filter((id) => id !== null)),
+    );
+    for (const [id, { value }] of Object.entries(this.#plan.activations)) {
+      this.#variants.set(value, [...(this.#variants.get(value) ?? []), id]);
+      const seen = seenIds.has(id);
+      const name = seen && this.#outputs.has(value) ? value : this.#fresh(`${id}_dequantized`);
+      this.#dequantized.set(id, name);
+      if (seen) this.#seen.set(value, name);
+      if (name === value) this.#raw.set(value, this.#fresh(`${value}_float`));
+    }
+  }
+
+  emit(): Graph {
+    for (const input of this.#graph.inputs) this.#addPairs(input.name);
+    for (const node of this.#graph.nodes) {
+      this.#addNode(node);
+      for (const output of node.outputs) this.#addPairs(output);
+    }
+    return { ...this.#graph, nodes: this.#nodes, initializers: this.#initializers };
+  }
+
+  #add(fragment: Fragment): void {
+    this.#nodes.push(...fragment.nodes);
+    for (const [name, t] of fragment.initializers) this.#initializers.set(name, storeTensor(t));
+  }
+
+  #addPairs(value: string): void {
+    for (const id of this.#variants.get(value) ?? []) {
+      const quantization = required(this.#plan.activations[id], id);
+      const result = required(this.#dequantized.get(id), id);
+      this.#add(quantizePair(this.#fresh, id, quantization, this.#raw.get(value) ?? value, result));
+    }
+  }
+
+  #addNode(node: Node): void {
+    const plan = this.#plan.nodes[node.name];
+    const floatReads = new Map([...namesRead(node)].flatMap((name) => this.#seenName(name)));
+    const renamed = renameInputs(node, floatReads);
+    const outputs = node.outputs.map((value) => this.#raw.get(value) ?? value);
+    if (plan === undefined) {
+      this.#nodes.push({ ...renamed, outputs });
+      return;
+    }
+    if (plan.decision === 'dynamic') {
+      this.#add(this.#dynamic.emit({ ...renamed, outputs }, this.#dynamicWeights(plan)));
+      return;
+    }
+    const inputs = renamed.inputs.map((name, i) => this.#operand(node, plan, i) ?? name);
+    this.#nodes.push({ ...renamed, inputs, outputs });
+  }
+
+  #seenName(name: string): [string, string][] {
+    const seen = this.#seen.get(name);
+    return seen === undefined || seen === name ? [] : [[name, seen]];
+  }
+
+  /** The quantized replacement of one input, or undefined when it stays as it is. */
+  #operand(node: Node, plan: NodePlan, input: number): string | undefined {
+    const id = plan.inputs[input];
+    if (id != null) return this.#dequantized.get(id);
+    const weight = plan.weights[input];
+    if (weight !== undefined) return this.#weight(weight);
+    return input === plan.bias ? this.#bias(node, plan) : undefined;
+  }
+
+  #weight(initializer: string): string {
+    const known = this.#weights.get(initializer);
+    if (known !== undefined) return known;
+    const result = this.#fresh(`${initializer}_dequantized`);
+    this.#weights.set(initializer, result);
+    const quantization = required(this.#plan.weights[initializer], initializer);
+    const dims = this.#stored(initializer).dims;
+    this.#add(dequantizedWeight(this.#fresh, quantization, this.#solvedWeight(initializer), dims, result));
+    return result;
+  }
+
+  #bias(node: Node, plan: NodePlan): string {
+    const name = node.inputs[plan.bias ?? 0] ?? '';
+    const bias = toFloat32(loadTensor(this.#stored(name), name));
+    const activation = plan.inputs.find((id) => id !== null) ?? '';
+    const inputScale = required(this.#plan.activations[activation], activation).scale[0] ?? 1;
+    const weightScale = this.#solvedWeight(required(Object.values(plan.weights)[0], 'weight')).scale;
+    const fragment = integerBias(this.#fresh, node.name, bias, inputScale, weightScale);
+    this.#add(fragment);
+    return fragment.result;
+  }
+
+  #solvedWeight(initializer: string): SolvedWeight {
+    const found = this.#solved.get(initializer);
+    if (found !== undefined) return found;
+    throw new FxqError('E_INTERNAL', `internal: weight '${initializer}' was planned but not solved`);
+  }
+
+  #stored(initializer: string): StoredTensor {
+    return required(this.#graph.initializers.get(initializer), `initializer ${initializer}`);
+  }
+
+  #dynamicWeights(plan: NodePlan): DynamicWeight[] {
+    return Object.values(plan.weights).map((name) => ({
+      name,
+      solved: this.#solvedWeight(name),
+      dtype: parseFormat(required(this.#plan.weights[name], name).format).dtype,
+      dims: this.#stored(name).dims,
+    }));
+  }
+}

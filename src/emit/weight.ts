@@ -1,0 +1,145 @@
+/** Stored weights: codes as initializer, and what turns them back into values. */
+import { required } from '../core/index.js';
+import { parseFormat, type NumberFormat } from '../formats/index.js';
+import { node, type AttributeInput } from '../onnx/index.js';
+import { type Granularity, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
+import { createArray, dtypeCode, tensor, type Tensor } from '../tensor/index.js';
+import { type Fragment, type FreshName } from './fragment.js';
+
+/**
+ * Codes and dequantization of one weight.
+ *
+ * @param dims   shape of the initializer
+ * @param result name of the value that layers read
+ */
+export function dequantizedWeight(
+  fresh: FreshName,
+  quantization: WeightQuantization,
+  solved: SolvedWeight,
+  dims: readonly number[],
+  result: string,
+): Fragment {
+  const format = parseFormat(quantization.format);
+  const base = quantization.initializer;
+  const codes = fresh(`${base}_quantized`);
+  const stored: [string, Tensor] = [codes, codeTensor(format, solved.codes, dims)];
+  switch (format.onnx) {
+    case 'qdq':
+    case 'dequantize': {
+      const shape = parameterShape(quantization.granularity, dims);
+      const scale = fresh(`${base}_scale`);
+      const zeroPoint = fresh(`${base}_zero_point`);
+      const attributes = granularityAttributes(quantization.granularity);
+      const inputs = [codes, scale, zeroPoint];
+      return {
+        nodes: [
+          node('DequantizeLinear', inputs, [result], attributes, { name: fresh(`${base}_DequantizeLinear`) }),
+        ],
+        initializers: [
+          stored,
+          [scale, tensor('float32', shape, solved.scale)],
+          [zeroPoint, tensor(format.dtype, shape, Array.from(solved.zeroPoint))],
+        ],
+      };
+    }
+    case 'cast':
+      return {
+        nodes: [
+          node('Cast', [codes], [result], { to: dtypeCode('float32') }, { name: fresh(`${base}_Cast`) }),
+        ],
+        initializers: [stored],
+      };
+    case 'table':
+      return tableLookup(fresh, quantization, solved, dims, format, stored, result);
+  }
+}
+
+/** Levels by Gather, times the scale: for grids that QuantizeLinear does not know. */
+function tableLookup(
+  fresh: FreshName,
+  quantization: WeightQuantization,
+  solved: SolvedWeight,
+  dims: readonly number[],
+  format: NumberFormat,
+  stored: readonly [string, Tensor],
+  result: string,
+): Fragment {
+  const base = quantization.initializer;
+  const [table, index, levels, scale] = ['levels', 'index', 'level', 'scale'].map((part) =>
+    fresh(`${base}_${part}`),
+  );
+  const values = Array.from({ length: format.high - format.low + 1 }, (_, i) =>
+    format.decode(format.low + i),
+  );
+  const nodes = [
+    node(
+      'Cast',
+      [stored[0]],
+      [required(index, 'name')],
+      { to: dtypeCode('int32') },
+      { name: fresh(`${base}_Cast`) },
+    ),
+    node(
+      'Gather',
+      [required(table, 'name'), required(index, 'name')],
+      [required(levels, 'name')],
+      { axis: 0 },
+      { name: fresh(`${base}_Gather`) },
+    ),
+    node(
+      'Mul',
+      [required(levels, 'name'), required(scale, 'name')],
+      [result],
+      {},
+      { name: fresh(`${base}_Mul`) },
+    ),
+  ];
+  return {
+    nodes,
+    initializers: [
+      stored,
+      [required(table, 'name'), tensor('float32', [values.length], values)],
+      [
+        required(scale, 'name'),
+        tensor('float32', broadcastShape(quantization.granularity, dims), solved.scale),
+      ],
+    ],
+  };
+}
+
+/** Codes in their storage type; table codes count from the lowest level. */
+function codeTensor(format: NumberFormat, codes: Int32Array, dims: readonly number[]): Tensor {
+  const data = createArray(format.dtype, codes.length);
+  const offset = format.onnx === 'table' ? -format.low : 0;
+  const narrow = data as Int32Array;
+  for (let i = 0; i < codes.length; i++) narrow[i] = (codes[i] ?? 0) + offset;
+  return { dtype: format.dtype, dims, data };
+}
+
+/** Shape of scale and zero point in QuantizeLinear's convention. */
+export function parameterShape(granularity: Granularity, dims: readonly number[]): number[] {
+  switch (granularity.kind) {
+    case 'tensor':
+      return [];
+    case 'channel':
+      return [dims[granularity.axis] ?? 1];
+    case 'block':
+      return dims.map((d, axis) => (axis === granularity.axis ? Math.ceil(d / granularity.size) : d));
+  }
+}
+
+/** Shape that makes channel scales broadcast over the weight. */
+function broadcastShape(granularity: Granularity, dims: readonly number[]): number[] {
+  return granularity.kind === 'channel' ? dims.map((d, axis) => (axis === granularity.axis ? d : 1)) : [];
+}
+
+function granularityAttributes(granularity: Granularity): Record<string, AttributeInput> {
+  switch (granularity.kind) {
+    case 'tensor':
+      return {};
+    case 'channel':
+      return { axis: granularity.axis };
+    case 'block':
+      return { axis: granularity.axis, block_size: granularity.size };
+  }
+}

@@ -1,0 +1,236 @@
+/** Building the plan: roles, integer flow, ties and operand formats; scales come later, from data. */
+import { operatorFacts, type Graph, type Model, type Node } from '../onnx/index.js';
+import { matchRules } from './match.js';
+import {
+  type ActivationQuantization,
+  type Granularity,
+  type NodePlan,
+  type Plan,
+  type WeightQuantization,
+} from './plan.js';
+import { integerFlow, type Flow, type ResultPoint } from './propagate.js';
+import { assignRoles, type NodeRole, type ValueTypes, type WeightOperand } from './roles.js';
+import { type GranularitySetting, type PlanSettings } from './settings.js';
+import { findTarget } from './targets/index.js';
+import { createTies } from './ties.js';
+
+/**
+ * Plans the quantization of a prepared model; scales and zero points are left empty.
+ *
+ * @param model prepared: constants are initializers, node names unique
+ * @param types element types of all values
+ * @throws FxqError E_CONFIG for rules that match nothing, E_FORMAT for unknown formats
+ */
+export function planQuantization(model: Model, types: ValueTypes, settings: PlanSettings): Plan {
+  const { graph } = model;
+  const target = findTarget(settings.target);
+  const roles = assignRoles(graph, types, target, settings, matchRules(graph, settings.nodes));
+  const flow = integerFlow(graph, roles, target.fusesIntoSymmetric);
+  const builder = new PlanBuilder(graph, settings, flow, types);
+  for (const role of roles) builder.addNode(role);
+  return builder.finish(target.name);
+}
+
+class PlanBuilder {
+  readonly #graph: Graph;
+  readonly #settings: PlanSettings;
+  readonly #flow: Flow;
+  readonly #types: ValueTypes;
+  readonly #activations = new Map<string, Omit<ActivationQuantization, 'tie'>>();
+  readonly #weights = new Map<string, WeightQuantization>();
+  readonly #nodes = new Map<string, NodePlan>();
+  readonly #ties = createTies();
+  /** Results that appear behind a fused activation, by that activation. */
+  readonly #fused = new Map<Node, { id: string; by: Node }>();
+
+  constructor(graph: Graph, settings: PlanSettings, flow: Flow, types: ValueTypes) {
+    this.#graph = graph;
+    this.#settings = settings;
+    this.#flow = flow;
+    this.#types = types;
+  }
+
+  addNode(role: NodeRole): void {
+    const { node } = role;
+    if (this.#flow.integer.has(role)) this.#addInteger(role);
+    else if (role.role === 'weights' || role.role === 'dynamic') this.#addWeightsOnly(role);
+    else this.#addFloat(role);
+    const fused = this.#fused.get(node);
+    if (fused === undefined) return;
+    const plan = this.#nodes.get(node.name);
+    if (plan === undefined || plan.decision !== 'float') return;
+    const why = `fused into ${fused.by.opType} '${fused.by.name}'`;
+    this.#nodes.set(node.name, { ...plan, decision: 'static', why, outputs: [fused.id] });
+  }
+
+  #addInteger(role: NodeRole): void {
+    const { node } = role;
+    const point = this.#flow.results.get(node);
+    const inputs = node.inputs.map((value, i) =>
+      role.activations.includes(i) ? this.#activation(value, role) : null,
+    );
+    const outputs = this.#outputs(role, point);
+    for (const operand of role.weights) this.#addWeight(operand, role);
+    if (sharesParameters(role)) {
+      const ids = [...inputs, ...outputs].filter((id) => id !== null);
+      this.#ties.join(ids);
+    }
+    const bias = this.#biasInput(role);
+    this.#nodes.set(node.name, {
+      node: node.name,
+      opType: node.opType,
+      decision: 'static',
+      why: role.why,
+      inputs,
+      outputs,
+      weights: weightNames(role),
+      ...(bias === undefined ? {} : { bias }),
+    });
+  }
+
+  /** Ids of integer results; those behind a fused activation belong to that activation's node. */
+  #outputs(role: NodeRole, point: ResultPoint | undefined): (string | null)[] {
+    const { node } = role;
+    const isInteger = role.outputRequired || role.role !== 'anchor';
+    const none = node.outputs.map(() => null);
+    if (!isInteger || point === undefined) return none;
+    if (point.fused !== undefined) {
+      this.#fused.set(point.fused, { id: this.#activation(point.value, role), by: node });
+      return none;
+    }
+    return node.outputs.map((value) =>
+      value !== '' && this.#types.get(value)?.dtype === 'float32' ? this.#activation(value, role) : null,
+    );
+  }
+
+  #activation(value: string, role: NodeRole): string {
+    const rule = this.#settings.tensors.filter((t) => t.tensor === value).at(-1);
+    const format = rule?.format ?? role.formats.activations;
+    const id = format === this.#settings.activations ? value : `${value}@${format}`;
+    if (!this.#activations.has(id)) {
+      this.#activations.set(id, {
+        value,
+        format,
+        granularity: { kind: 'tensor' },
+        scale: [],
+        zeroPoint: [],
+        ...(rule?.range === undefined
+          ? {}
+          : { range: { low: rule.range[0], high: rule.range[1], method: 'given' } }),
+        why: rule === undefined ? `${role.node.opType} '${role.node.name}'` : 'rule for this tensor',
+      });
+    }
+    return id;
+  }
+
+  #addWeight(operand: WeightOperand, role: NodeRole): void {
+    const rank = this.#graph.initializers.get(operand.initializer)?.dims.length ?? 0;
+    // An element-wise kernel wants both operands of one type.
+    const format = operand.slot === undefined ? role.formats.activations : role.formats.weights;
+    this.#weights.set(operand.initializer, {
+      initializer: operand.initializer,
+      format,
+      granularity: granularityOf(operand, role.node, rank, role.formats.granularity),
+      scale: [],
+      zeroPoint: [],
+      solver: operand.slot === undefined ? 'nearest' : role.formats.solver,
+      why: `${role.node.opType} '${role.node.name}'`,
+    });
+  }
+
+  #addWeightsOnly(role: NodeRole): void {
+    for (const operand of role.weights) this.#addWeight(operand, role);
+    this.#nodes.set(role.node.name, {
+      node: role.node.name,
+      opType: role.node.opType,
+      decision: role.role === 'dynamic' ? 'dynamic' : 'weights',
+      why: role.why,
+      inputs: role.node.inputs.map(() => null),
+      outputs: role.node.outputs.map(() => null),
+      weights: weightNames(role),
+    });
+  }
+
+  #addFloat(role: NodeRole): void {
+    const { node } = role;
+    const why =
+      role.role === 'float' ? role.why : 'its neighbours are float, so integers would cost conversions';
+    this.#nodes.set(node.name, {
+      node: node.name,
+      opType: node.opType,
+      decision: 'float',
+      why,
+      inputs: node.inputs.map(() => null),
+      outputs: node.outputs.map(() => null),
+      weights: {},
+    });
+  }
+
+  /** A constant vector bias of an integer layer. */
+  #biasInput(role: NodeRole): number | undefined {
+    const facts = operatorFacts(role.node);
+    if (role.role !== 'anchor' || facts?.category !== 'weighted' || facts.bias === undefined)
+      return undefined;
+    if (!role.weights.some((w) => w.slot !== undefined)) return undefined;
+    const bias = this.#graph.initializers.get(role.node.inputs[facts.bias] ?? '');
+    return bias?.dtype === 'float32' && bias.dims.length === 1 ? facts.bias : undefined;
+  }
+
+  finish(target: string): Plan {
+    return {
+      version: 1,
+      target,
+      activations: Object.fromEntries(
+        [...this.#activations].map(([id, a]) => [id, { ...a, tie: this.#ties.root(id) }]),
+      ),
+      weights: Object.fromEntries(this.#weights),
+      nodes: Object.fromEntries(this.#nodes),
+    };
+  }
+}
+
+/** Movement keeps every code as it is; the inputs of a Concat must agree for the same reason. */
+function sharesParameters(role: NodeRole): boolean {
+  return role.role === 'move' || role.node.opType === 'Concat';
+}
+
+function weightNames(role: NodeRole): Record<number, string> {
+  return Object.fromEntries(role.weights.map((w) => [w.input, w.initializer]));
+}
+
+function granularityOf(
+  operand: WeightOperand,
+  node: Node,
+  rank: number,
+  setting: GranularitySetting,
+): Granularity {
+  const { slot } = operand;
+  if (slot === undefined || setting === 'tensor' || rank < 2) return { kind: 'tensor' };
+  if (setting === 'channel') return { kind: 'channel', axis: slot.channelAxis(node, rank) };
+  return { kind: 'block', axis: slot.reductionAxes(node, rank)[0] ?? 0, size: setting.block };
+}
+
+/** Values whose statistics the plan needs: those of every tie group that are not mere copies of others in it. */
+export function valuesToCalibrate(plan: Plan, graph: Graph): string[] {
+  const copies = new Set<string>();
+  for (const node of graph.nodes) {
+    const nodePlan = plan.nodes[node.name];
+    const isCopy =
+      nodePlan?.decision === 'static' &&
+      operatorFacts(node)?.category !== 'activation' &&
+      isTied(nodePlan, plan);
+    if (isCopy) for (const output of node.outputs) copies.add(output);
+  }
+  const values = Object.values(plan.activations)
+    .filter((a) => a.range?.method !== 'given' && !copies.has(a.value))
+    .map((a) => a.value);
+  return [...new Set(values)].sort();
+}
+
+/** Whether a node's results share their parameters with one of its operands. */
+function isTied(node: NodePlan, plan: Plan): boolean {
+  const tieOf = (id: string | null): string | undefined =>
+    id === null ? undefined : plan.activations[id]?.tie;
+  const inputs = new Set(node.inputs.map(tieOf));
+  return node.outputs.some((id) => id !== null && inputs.has(tieOf(id)));
+}

@@ -1,0 +1,45 @@
+/** onnxruntime on CPUs. What fuses was read off optimized graphs of version 1.30; `test/plan/targets.test.ts` does so again. */
+import { type Target } from '../target.js';
+
+export const ONNXRUNTIME_CPU: Target = {
+  name: 'onnxruntime-cpu',
+  description: 'onnxruntime, CPU execution provider: QLinear and integer matrix kernels for 8-bit operands',
+  operators: {
+    Conv: { role: 'anchor', output: 'required' },
+    MatMul: { role: 'anchor', output: 'free' },
+    Gemm: { role: 'anchor', output: 'free' },
+    ConvTranspose: { role: 'weights' },
+    Gather: { role: 'weights' },
+    GRU: { role: 'weights' },
+    RNN: { role: 'weights' },
+    LSTM: { role: 'dynamic' },
+
+    Add: { role: 'follow' },
+    AveragePool: { role: 'follow' },
+    Concat: { role: 'follow' },
+    GlobalAveragePool: { role: 'follow' },
+    LeakyRelu: { role: 'follow' },
+    Mul: { role: 'follow' },
+    Sigmoid: { role: 'follow' },
+    Softmax: { role: 'follow' },
+    Where: { role: 'follow' },
+
+    DepthToSpace: { role: 'move' },
+    Expand: { role: 'move' },
+    Flatten: { role: 'move' },
+    MaxPool: { role: 'move' },
+    ReduceMax: { role: 'move' },
+    ReduceMin: { role: 'move' },
+    Reshape: { role: 'move' },
+    Resize: { role: 'move' },
+    Slice: { role: 'move' },
+    Squeeze: { role: 'move' },
+    Tile: { role: 'move' },
+    Transpose: { role: 'move' },
+    Unsqueeze: { role: 'move' },
+  },
+  activations: ['uint8', 'int8'],
+  weights: ['int8', 'uint8', 'int7', 'uint7', 'int6', 'uint6', 'int5', 'uint5'],
+  fusesIntoSymmetric: false,
+  saturatesWithoutVnni: true,
+};
