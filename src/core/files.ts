@@ -1,7 +1,7 @@
 /** Files written whole or not at all: a temporary name beside the target, then a rename. */
+import { randomUUID } from 'node:crypto';
 import {
   closeSync,
-  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -38,37 +38,64 @@ export function readInput(path: string, what: string): Buffer {
   }
 }
 
+export interface OutputFile {
+  readonly path: string;
+  readonly chunks: Iterable<Uint8Array | string>;
+}
+
 /**
  * Writes chunks to `path` through a temporary file in the same folder and a rename, so that an interrupt leaves either
  * the old file or the new one.
  */
 export function writeOutput(path: string, chunks: Iterable<Uint8Array | string>): void {
-  const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${process.pid}.tmp`);
+  writeOutputs([{ path, chunks }]);
+}
+
+/** Writes files that belong together: each is complete under a temporary name before the first takes its own, in order. */
+export function writeOutputs(files: readonly OutputFile[]): void {
+  const written: { path: string; temporary: string }[] = [];
   try {
-    if (!existsSync(folder)) mkdirSync(folder, { recursive: true });
-    const file = openSync(temporary, 'w');
-    try {
-      for (const chunk of chunks) writeAll(file, typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
+    for (const { path, chunks } of files) {
+      const temporary = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.tmp`);
+      written.push({ path, temporary });
+      explained(path, () => writeWhole(temporary, chunks));
     }
-    renameSync(temporary, path);
+    for (const { path, temporary } of written) explained(path, () => renameSync(temporary, path));
+  } finally {
+    for (const { temporary } of written) rmSync(temporary, { force: true });
+  }
+}
+
+/** Turns a failed system call into an error about the file the user named. */
+function explained(path: string, action: () => void): void {
+  try {
+    action();
   } catch (error) {
-    rmSync(temporary, { force: true });
     if (error instanceof FxqError) throw error;
     throw new FxqError(
       'E_OUTPUT',
       `cannot write ${path}: ${reason(error)}`,
       'Choose another output path with --out.',
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   }
 }
 
+function writeWhole(path: string, chunks: Iterable<Uint8Array | string>): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const file = openSync(path, 'w');
+  try {
+    for (const chunk of chunks) writeAll(file, typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Bytes written at once; system calls do not take more than 2 GiB. */
+const WRITE_LIMIT = 2 ** 30;
+
 function writeAll(file: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done, bytes.length - done);
+  for (let done = 0; done < bytes.length;)
+    done += writeSync(file, bytes, done, Math.min(WRITE_LIMIT, bytes.length - done));
 }

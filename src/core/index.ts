@@ -10,5 +10,5 @@ export {
   type NoteLevel,
   type Progress,
 } from './context.js';
-export { readInput, writeOutput } from './files.js';
+export { readInput, writeOutput, writeOutputs, type OutputFile } from './files.js';
 export { didYouMean, editDistance, nearestNames } from './names.js';

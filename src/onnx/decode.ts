@@ -1,29 +1,21 @@
 /** Protobuf messages to the model in memory. */
-import { existsSync, realpathSync, statSync } from 'node:fs';
-import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { FxqError } from '../core/index.js';
+import { dtypeFromCode } from '../tensor/index.js';
+import { type Origin } from './external-data.js';
 import {
-  createArray,
-  dtypeBits,
-  dtypeFromCode,
-  sizeOf,
-  storedBytes,
-  unpack,
-  type DType,
-  type TypedArray,
-} from '../tensor/index.js';
-import {
+  describeNode,
   type Attribute,
+  type AttributeValue,
   type Dim,
   type Graph,
   type Model,
   type Node,
-  type StoredTensor,
   type TensorType,
   type ValueInfo,
 } from './model.js';
 import {
   isSet,
+  otherFields,
   toBigInt,
   toNumber,
   type AttributeProto,
@@ -34,43 +26,82 @@ import {
   type TypeProto,
   type ValueInfoProto,
 } from './proto.js';
+import { decodeTensor, embedExternalTensors } from './tensor-proto.js';
 
-/** Folder against which external data is resolved; undefined for a model that did not come from a file. */
-type Folder = string | undefined;
-
-export function decodeModel(proto: ModelProto, folder: Folder): Model {
-  const { irVersion, opsetImport, graph, metadataProps, ...rest } = proto;
-  if (graph == null) throw new FxqError('E_MODEL', 'the model has no graph', 'Export the model again.');
+/**
+ * Decodes a model. Nothing is dropped: what has no field in {@link Model} stays in the `rest` of its part.
+ *
+ * @throws FxqError E_MODEL, E_GRAPH or E_EXTERNAL_DATA, naming the node or tensor
+ */
+export function decodeModel(proto: ModelProto, origin: Origin): Model {
+  const { irVersion, opsetImport = [], graph, metadataProps = [] } = proto;
+  if (graph == null)
+    throw new FxqError('E_MODEL', `${origin.what}: the model has no graph`, 'Export the model again.');
+  const rest = otherFields(proto, ['irVersion', 'graph']);
+  embedExternalTensors([proto.functions, proto.trainingInfo], origin);
   return {
     irVersion: toNumber(irVersion),
-    opsets: new Map(
-      (opsetImport ?? []).map((o) => [o.domain === 'ai.onnx' ? '' : (o.domain ?? ''), toNumber(o.version)]),
+    opsets: unique(
+      opsetImport.map((o) => [standardDomain(o.domain), toNumber(o.version)]),
+      (domain) => `two opsets are imported for the domain '${domain}'`,
+      origin,
     ),
-    graph: decodeGraph(graph, folder),
-    metadata: new Map((metadataProps ?? []).map((m) => [m.key ?? '', m.value ?? ''])),
+    graph: decodeGraph(graph, origin),
+    metadata: new Map(metadataProps.map((m) => [m.key ?? '', m.value ?? ''])),
     rest,
   };
 }
 
-function decodeGraph(proto: GraphProto, folder: Folder): Graph {
-  const { node, name, initializer, input, output, valueInfo, ...rest } = proto;
+/** 'ai.onnx' is the long name of the standard domain ''. */
+export function standardDomain(domain: string | undefined): string {
+  return domain === 'ai.onnx' ? '' : (domain ?? '');
+}
+
+/** A map of entries whose keys must differ (the same entry twice is taken as one when its values are primitive). */
+function unique<V>(
+  entries: readonly (readonly [string, V])[],
+  message: (key: string) => string,
+  origin: Origin,
+): Map<string, V> {
+  const map = new Map<string, V>();
+  for (const [key, value] of entries) {
+    if (map.has(key) && map.get(key) !== value)
+      throw new FxqError('E_GRAPH', `${origin.what}: ${message(key)}`, 'Export the model again.');
+    map.set(key, value);
+  }
+  return map;
+}
+
+function decodeGraph(proto: GraphProto, origin: Origin): Graph {
+  embedExternalTensors(proto.sparseInitializer, origin);
   return {
-    name: name ?? '',
-    inputs: (input ?? []).map(decodeValueInfo),
-    outputs: (output ?? []).map(decodeValueInfo),
-    nodes: (node ?? []).map((n) => decodeNode(n, folder)),
-    initializers: new Map((initializer ?? []).map((t) => [t.name ?? '', decodeTensor(t, folder)])),
-    valueInfo: new Map((valueInfo ?? []).map((v) => [v.name ?? '', decodeValueInfo(v)])),
-    rest,
+    name: proto.name ?? '',
+    inputs: (proto.input ?? []).map(decodeValueInfo),
+    outputs: (proto.output ?? []).map(decodeValueInfo),
+    nodes: (proto.node ?? []).map((n) => decodeNode(n, origin)),
+    initializers: unique(
+      (proto.initializer ?? []).map((t) => {
+        const name = t.name ?? '';
+        return [name, decodeTensor(t, `initializer '${name}'`, origin, true)];
+      }),
+      (name) => `there are two initializers called '${name}'`,
+      origin,
+    ),
+    valueInfo: new Map((proto.valueInfo ?? []).map((v) => [v.name ?? '', decodeValueInfo(v)])),
+    rest: otherFields(proto, ['name', 'input', 'output', 'node', 'initializer', 'valueInfo']),
   };
 }
 
 function decodeValueInfo(proto: ValueInfoProto): ValueInfo {
-  const { name, ...rest } = proto;
-  return { name: name ?? '', type: decodeTensorType(proto.type), proto: rest };
+  return {
+    name: proto.name ?? '',
+    type: decodeTensorType(proto.type),
+    proto: otherFields(proto, ['name']),
+  };
 }
 
-function decodeTensorType(type: TypeProto | undefined): TensorType | undefined {
+/** The tensor type a TypeProto declares; undefined for sequences, maps and the like. */
+export function decodeTensorType(type: TypeProto | undefined): TensorType | undefined {
   const tensor = type?.tensorType;
   if (tensor === undefined || tensor === null) return undefined;
   const code = tensor.elemType ?? 0;
@@ -84,208 +115,86 @@ function decodeTensorType(type: TypeProto | undefined): TensorType | undefined {
   };
 }
 
-function decodeNode(proto: NodeProto, folder: Folder): Node {
-  const { input, output, name, opType, domain, attribute, ...rest } = proto;
-  return {
-    opType: opType ?? '',
-    domain: domain === 'ai.onnx' ? '' : (domain ?? ''),
-    name: name ?? '',
-    inputs: input ?? [],
-    outputs: output ?? [],
-    attributes: new Map((attribute ?? []).map((a) => [a.name ?? '', decodeAttribute(a, folder)])),
-    rest,
+function decodeNode(proto: NodeProto, origin: Origin): Node {
+  const node: Node = {
+    opType: proto.opType ?? '',
+    domain: standardDomain(proto.domain),
+    name: proto.name ?? '',
+    inputs: proto.input ?? [],
+    outputs: proto.output ?? [],
+    attributes: new Map(),
+    rest: decodeNodeRest(proto),
   };
+  const owner = describeNode(node);
+  const attributes = unique(
+    (proto.attribute ?? []).map((a) => [a.name ?? '', decodeAttribute(a, owner, origin)]),
+    (name) => `${owner} has the attribute '${name}' twice`,
+    origin,
+  );
+  return { ...node, attributes };
 }
 
-/** `AttributeProto.AttributeType` codes. */
-export const ATTRIBUTE_TYPE = {
-  float: 1,
-  int: 2,
-  string: 3,
-  tensor: 4,
-  graph: 5,
-  floats: 6,
-  ints: 7,
-  strings: 8,
-  tensors: 9,
-  graphs: 10,
-} as const;
-
-function decodeAttribute(proto: AttributeProto, folder: Folder): Attribute {
-  if (proto.refAttrName !== undefined && proto.refAttrName !== '') return { kind: 'other', value: proto };
-  switch (isSet(proto, 'type') ? proto.type : guessAttributeType(proto)) {
-    case ATTRIBUTE_TYPE.float:
-      return { kind: 'float', value: proto.f ?? 0 };
-    case ATTRIBUTE_TYPE.int:
-      return { kind: 'int', value: toBigInt(proto.i ?? 0) };
-    case ATTRIBUTE_TYPE.string:
-      return { kind: 'string', value: proto.s ?? new Uint8Array() };
-    case ATTRIBUTE_TYPE.tensor:
-      return { kind: 'tensor', value: decodeTensor(proto.t ?? {}, folder) };
-    case ATTRIBUTE_TYPE.graph:
-      return { kind: 'graph', value: decodeGraph(proto.g ?? {}, folder) };
-    case ATTRIBUTE_TYPE.floats:
-      return { kind: 'floats', value: proto.floats ?? [] };
-    case ATTRIBUTE_TYPE.ints:
-      return { kind: 'ints', value: (proto.ints ?? []).map(toBigInt) };
-    case ATTRIBUTE_TYPE.strings:
-      return { kind: 'strings', value: proto.strings ?? [] };
-    case ATTRIBUTE_TYPE.tensors:
-      return { kind: 'tensors', value: (proto.tensors ?? []).map((t) => decodeTensor(t, folder)) };
-    case ATTRIBUTE_TYPE.graphs:
-      return { kind: 'graphs', value: (proto.graphs ?? []).map((g) => decodeGraph(g, folder)) };
-    default:
-      return { kind: 'other', value: proto };
-  }
+function decodeNodeRest(proto: NodeProto): NodeProto {
+  const rest = otherFields(proto, ['opType', 'domain', 'name', 'input', 'output', 'attribute']);
+  // The standard domain stays spelled as it was.
+  return proto.domain === 'ai.onnx' ? { ...rest, domain: proto.domain } : rest;
 }
 
-/** Files of the first IR versions leave the attribute's type out: the field that is set tells it. */
-function guessAttributeType(proto: AttributeProto): number | undefined {
-  const has = (field: keyof AttributeProto): boolean => isSet(proto, field);
-  if (has('f')) return ATTRIBUTE_TYPE.float;
-  if (has('i')) return ATTRIBUTE_TYPE.int;
-  if (has('s')) return ATTRIBUTE_TYPE.string;
-  if (has('t')) return ATTRIBUTE_TYPE.tensor;
-  if (has('g')) return ATTRIBUTE_TYPE.graph;
-  if (proto.floats?.length) return ATTRIBUTE_TYPE.floats;
-  if (proto.ints?.length) return ATTRIBUTE_TYPE.ints;
-  if (proto.strings?.length) return ATTRIBUTE_TYPE.strings;
-  return undefined;
-}
+/** Kind of attribute → `AttributeProto.AttributeType` code and the field that holds the value. */
+export const ATTRIBUTES = {
+  float: { type: 1, field: 'f' },
+  int: { type: 2, field: 'i' },
+  string: { type: 3, field: 's' },
+  tensor: { type: 4, field: 't' },
+  graph: { type: 5, field: 'g' },
+  floats: { type: 6, field: 'floats' },
+  ints: { type: 7, field: 'ints' },
+  strings: { type: 8, field: 'strings' },
+  tensors: { type: 9, field: 'tensors' },
+  graphs: { type: 10, field: 'graphs' },
+} as const satisfies Record<
+  Exclude<AttributeValue['kind'], 'other'>,
+  { type: number; field: keyof AttributeProto }
+>;
 
-const EXTERNAL = 1;
-const KEPT = ['docString', 'metadataProps', '$unknowns'] as const;
+const KINDS = Object.keys(ATTRIBUTES) as (keyof typeof ATTRIBUTES)[];
 
-function decodeTensor(proto: TensorProto, folder: Folder): StoredTensor {
-  const dims = (proto.dims ?? []).map(toNumber);
-  const code = proto.dataType ?? 0;
-  const dtype = code === 8 ? 'string' : dtypeFromCode(code);
-  if (dtype === undefined || dtype === 'string' || isSet(proto, 'segment')) {
-    return { dtype, dims, source: { kind: 'opaque' }, rest: proto };
+function decodeAttribute(proto: AttributeProto, node: string, origin: Origin): Attribute {
+  const kind = attributeKind(proto);
+  if (kind === undefined) {
+    embedExternalTensors(proto, origin);
+    return { kind: 'other', value: proto };
   }
-  const name = proto.name ?? 'a tensor attribute';
-  const rest: TensorProto = {};
-  for (const field of KEPT) if (isSet(proto, field)) Object.assign(rest, { [field]: proto[field] });
-  if (proto.dataLocation === EXTERNAL) {
-    return { dtype, dims, source: decodeExternal(proto, name, dtype, dims, folder), rest };
-  }
-  return {
-    dtype,
-    dims,
-    source: { kind: 'memory', tensor: { dtype, dims, data: decodeElements(proto, dtype, dims, name) } },
-    rest,
-  };
-}
-
-function decodeElements(proto: TensorProto, dtype: DType, dims: readonly number[], name: string): TypedArray {
-  const length = sizeOf(dims);
-  if (proto.rawData !== undefined && proto.rawData.length > 0) {
-    try {
-      return unpack(dtype, proto.rawData, length);
-    } catch (error) {
-      throw new FxqError(
-        'E_MODEL',
-        `initializer '${name}': ${(error as Error).message}`,
-        'The file is damaged; export it again.',
-      );
-    }
-  }
-  const typed = typedField(proto, dtype, length);
-  if (typed.length !== length) {
-    throw new FxqError(
-      'E_MODEL',
-      `initializer '${name}' has ${typed.length} elements for shape [${dims.join(', ')}]`,
-      'The file is damaged; export it again.',
-    );
-  }
-  return typed;
-}
-
-/** Elements from the typed repeated fields (`float_data`, `int32_data`, …). */
-function typedField(proto: TensorProto, dtype: DType, length: number): TypedArray {
-  switch (dtype) {
-    case 'float32':
-      return Float32Array.from(proto.floatData ?? []);
-    case 'float64':
-      return Float64Array.from(proto.doubleData ?? []);
-    case 'int64':
-      return BigInt64Array.from((proto.int64Data ?? []).map(toBigInt));
-    case 'uint64':
-      return BigUint64Array.from((proto.uint64Data ?? []).map(toBigInt));
-    case 'uint32':
-      return Uint32Array.from((proto.uint64Data ?? []).map(toNumber));
-    case 'complex64': {
-      const floats = Float32Array.from(proto.floatData ?? []);
-      return new BigUint64Array(floats.buffer);
-    }
-    default: {
-      const values = proto.int32Data ?? [];
-      // Sub-byte elements come packed, one byte of pairs or quadruples in each int32.
-      if (dtypeBits(dtype) < 8) return unpack(dtype, Uint8Array.from(values), length);
-      const out = createArray(dtype, values.length) as Int32Array;
-      out.set(values);
-      return out;
-    }
+  const tensor = (t: TensorProto) => decodeTensor(t, `attribute '${proto.name ?? ''}' of ${node}`, origin);
+  const rest = otherFields(proto, ['name', 'type', ATTRIBUTES[kind].field]);
+  switch (kind) {
+    case 'float':
+      return { kind, value: proto.f ?? 0, rest };
+    case 'int':
+      return { kind, value: toBigInt(proto.i ?? 0), rest };
+    case 'string':
+      return { kind, value: proto.s ?? new Uint8Array(), rest };
+    case 'tensor':
+      return { kind, value: tensor(proto.t ?? {}), rest };
+    case 'graph':
+      return { kind, value: decodeGraph(proto.g ?? {}, origin), rest };
+    case 'floats':
+      return { kind, value: proto.floats ?? [], rest };
+    case 'ints':
+      return { kind, value: (proto.ints ?? []).map(toBigInt), rest };
+    case 'strings':
+      return { kind, value: proto.strings ?? [], rest };
+    case 'tensors':
+      return { kind, value: (proto.tensors ?? []).map(tensor), rest };
+    case 'graphs':
+      return { kind, value: (proto.graphs ?? []).map((g) => decodeGraph(g, origin)), rest };
   }
 }
 
-function decodeExternal(
-  proto: TensorProto,
-  name: string,
-  dtype: DType,
-  dims: readonly number[],
-  folder: Folder,
-): { kind: 'external'; file: string; offset: number; length: number } {
-  const entries = new Map((proto.externalData ?? []).map((e) => [e.key ?? '', e.value ?? '']));
-  const location = entries.get('location') ?? '';
-  if (folder === undefined) {
-    throw new FxqError(
-      'E_EXTERNAL_DATA',
-      `'${name}' has external data, but the model did not come from a file`,
-    );
-  }
-  const file = confinedPath(folder, location, name);
-  const offset = Number(entries.get('offset') ?? 0);
-  const expected = storedBytes(dtype, sizeOf(dims));
-  const length = Number(entries.get('length') ?? expected);
-  if (!Number.isSafeInteger(offset) || offset < 0 || length !== expected) {
-    throw new FxqError(
-      'E_EXTERNAL_DATA',
-      `external data of '${name}' is inconsistent: ${length} bytes at ${offset} for ${dtype}[${dims.join(', ')}], which takes ${expected}`,
-      'The file is damaged; export it again.',
-    );
-  }
-  if (!existsSync(file) || statSync(file).size < offset + length) {
-    const why = existsSync(file) ? 'is shorter than the model says' : 'does not exist';
-    throw new FxqError(
-      'E_EXTERNAL_DATA',
-      `external data of '${name}': ${file} ${why}`,
-      'Keep the external data beside the model.',
-    );
-  }
-  return { kind: 'external', file, offset, length };
-}
-
-/** Resolves an external data location, which must stay inside the model's folder, symbolic links followed. */
-function confinedPath(folder: string, location: string, name: string): string {
-  const base = existsSync(folder) ? realpathSync(folder) : resolve(folder);
-  const wanted = resolve(base, location);
-  const actual = existsSync(wanted) ? realpathSync(wanted) : wanted;
-  const inside = (path: string): boolean => {
-    const way = relative(base, path);
-    return way !== '' && way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
-  };
-  if (location === '' || isAbsolute(location) || !inside(wanted) || !inside(actual)) {
-    throw new FxqError(
-      'E_EXTERNAL_DATA',
-      `external data of '${name}' points outside the model's folder: '${location}'`,
-      'Move the data file into the folder of the model.',
-    );
-  }
-  return actual;
-}
-
-/** Folder of a model file, for {@link decodeModel}. */
-export function folderOf(path: string): string {
-  return dirname(resolve(path));
+/** Kind by the type code or, in files of the first IR versions, which leave it out, by the field that is set. */
+function attributeKind(proto: AttributeProto): keyof typeof ATTRIBUTES | undefined {
+  if (proto.refAttrName !== undefined && proto.refAttrName !== '') return undefined;
+  return isSet(proto, 'type')
+    ? KINDS.find((kind) => ATTRIBUTES[kind].type === proto.type)
+    : KINDS.find((kind) => isSet(proto, ATTRIBUTES[kind].field));
 }

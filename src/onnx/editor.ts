@@ -27,14 +27,15 @@ export class GraphEditor {
   readonly #taken: Set<string>;
   #changed = false;
 
-  constructor(graph: Graph) {
+  /** `taken` names are not given to new values; pass one set for a model when its subgraphs are edited too. */
+  constructor(graph: Graph, taken: Set<string> = namesOf(graph)) {
     this.#source = graph;
     this.#nodes = new Set(graph.nodes);
     this.initializers = new Map(graph.initializers);
     this.valueInfo = new Map(graph.valueInfo);
     this.inputs = graph.inputs;
     this.outputs = graph.outputs;
-    this.#taken = namesOf(graph);
+    this.#taken = taken;
     for (const node of graph.nodes) this.#index(node);
   }
 

@@ -1,6 +1,6 @@
 /** The model in memory back to protobuf messages. */
-import { ELEMENT_TYPES, pack, type DType } from '../tensor/index.js';
-import { ATTRIBUTE_TYPE } from './decode.js';
+import { ELEMENT_TYPES } from '../tensor/index.js';
+import { ATTRIBUTES, decodeTensorType, standardDomain } from './decode.js';
 import {
   type Attribute,
   type Graph,
@@ -11,37 +11,42 @@ import {
   type ValueInfo,
 } from './model.js';
 import {
+  otherFields,
   toLong,
   type AttributeProto,
   type GraphProto,
   type ModelProto,
   type NodeProto,
-  type StringStringProto,
-  type TensorProto,
   type TypeProto,
   type ValueInfoProto,
 } from './proto.js';
-import { loadTensor } from './stored-tensor.js';
+import { encodeTensor, INLINE, type Placement } from './tensor-proto.js';
 
-/** Decides where an initializer's bytes go: undefined keeps them in the model, else the external entries to write. */
-export type Placement = (name: string, stored: StoredTensor) => StringStringProto[] | undefined;
-
-const INLINE: Placement = () => undefined;
-
+/** Encodes a model; absent strings stay absent. `placement` says which initializers go to a file of their own. */
 export function encodeModel(model: Model, placement: Placement = INLINE): ModelProto {
+  const opsets = new Map(model.rest?.opsetImport?.map((o) => [standardDomain(o.domain), o]));
+  const metadata = new Map(model.rest?.metadataProps?.map((m) => [m.key ?? '', m]));
   return {
     ...model.rest,
     irVersion: toLong(model.irVersion),
-    opsetImport: [...model.opsets].map(([domain, version]) => ({ domain, version: toLong(version) })),
+    opsetImport: [...model.opsets].map(([domain, version]) => ({
+      ...otherFields(opsets.get(domain) ?? {}, []),
+      ...(domain !== '' && { domain }),
+      version: toLong(version),
+    })),
     graph: encodeGraph(model.graph, placement),
-    metadataProps: [...model.metadata].map(([key, value]) => ({ key, value })),
+    metadataProps: [...model.metadata].map(([key, value]) => ({
+      ...otherFields(metadata.get(key) ?? {}, []),
+      key,
+      value,
+    })),
   };
 }
 
 function encodeGraph(graph: Graph, placement: Placement): GraphProto {
   return {
     ...graph.rest,
-    name: graph.name,
+    ...(graph.name !== '' && { name: graph.name }),
     input: graph.inputs.map(encodeValueInfo),
     output: graph.outputs.map(encodeValueInfo),
     node: graph.nodes.map((n) => encodeNode(n, placement)),
@@ -51,8 +56,18 @@ function encodeGraph(graph: Graph, placement: Placement): GraphProto {
 }
 
 function encodeValueInfo(value: ValueInfo): ValueInfoProto {
-  const type = value.proto.type ?? encodeTensorType(value.type);
-  return { ...value.proto, name: value.name, ...(type !== undefined && { type }) };
+  const { name, proto } = value;
+  // The declaration is kept (with its denotations) as long as it says the same as `type`.
+  const type = sameType(decodeTensorType(proto.type), value.type) ? proto.type : encodeTensorType(value.type);
+  return { ...proto, ...(name !== '' && { name }), ...(type !== undefined && { type }) };
+}
+
+function sameType(a: TensorType | undefined, b: TensorType | undefined): boolean {
+  return (
+    a?.dtype === b?.dtype &&
+    a?.dims?.length === b?.dims?.length &&
+    (a?.dims ?? []).every((d, i) => d === b?.dims?.[i])
+  );
 }
 
 /** TypeProto of a tensor type. */
@@ -70,8 +85,8 @@ function encodeNode(node: Node, placement: Placement): NodeProto {
   return {
     ...node.rest,
     opType: node.opType,
-    domain: node.domain,
-    name: node.name,
+    ...(node.domain !== '' && { domain: node.domain }),
+    ...(node.name !== '' && { name: node.name }),
     input: [...node.inputs],
     output: [...node.outputs],
     attribute: [...node.attributes].map(([name, a]) => encodeAttribute(name, a, placement)),
@@ -80,44 +95,31 @@ function encodeNode(node: Node, placement: Placement): NodeProto {
 
 function encodeAttribute(name: string, attribute: Attribute, placement: Placement): AttributeProto {
   if (attribute.kind === 'other') return attribute.value;
-  const type = ATTRIBUTE_TYPE[attribute.kind];
-  switch (attribute.kind) {
-    case 'float':
-      return { name, type, f: attribute.value };
-    case 'int':
-      return { name, type, i: toLong(attribute.value) };
-    case 'string':
-      return { name, type, s: attribute.value };
-    case 'tensor':
-      return { name, type, t: encodeTensor(attribute.value.rest?.name ?? '', attribute.value, INLINE) };
-    case 'graph':
-      return { name, type, g: encodeGraph(attribute.value, placement) };
-    case 'floats':
-      return { name, type, floats: [...attribute.value] };
-    case 'ints':
-      return { name, type, ints: attribute.value.map(toLong) };
-    case 'strings':
-      return { name, type, strings: [...attribute.value] };
-    case 'tensors':
-      return { name, type, tensors: attribute.value.map((t) => encodeTensor(t.rest?.name ?? '', t, INLINE)) };
-    case 'graphs':
-      return { name, type, graphs: attribute.value.map((g) => encodeGraph(g, placement)) };
-  }
+  const { type, field } = ATTRIBUTES[attribute.kind];
+  return { ...attribute.rest, name, type, [field]: encodeValue(attribute, placement) };
 }
 
-const EXTERNAL = 1;
-
-function encodeTensor(name: string, stored: StoredTensor, placement: Placement): TensorProto {
-  if (stored.source.kind === 'opaque') return { ...stored.rest, ...(name !== '' && { name }) };
-  const dtype = stored.dtype as DType;
-  const head: TensorProto = {
-    ...stored.rest,
-    dims: stored.dims.map(toLong),
-    dataType: ELEMENT_TYPES[dtype].code,
-    ...(name !== '' && { name }),
-  };
-  const external = placement(name, stored);
-  if (external !== undefined) return { ...head, dataLocation: EXTERNAL, externalData: external };
-  const t = loadTensor(stored, name);
-  return { ...head, rawData: pack(dtype, t.data) };
+function encodeValue(attribute: Exclude<Attribute, { kind: 'other' }>, placement: Placement): unknown {
+  const tensor = (t: StoredTensor) => encodeTensor('', t);
+  const graph = (g: Graph) => encodeGraph(g, placement);
+  switch (attribute.kind) {
+    case 'float':
+    case 'string':
+      return attribute.value;
+    case 'int':
+      return toLong(attribute.value);
+    case 'tensor':
+      return tensor(attribute.value);
+    case 'graph':
+      return graph(attribute.value);
+    case 'floats':
+    case 'strings':
+      return [...attribute.value];
+    case 'ints':
+      return attribute.value.map(toLong);
+    case 'tensors':
+      return attribute.value.map(tensor);
+    case 'graphs':
+      return attribute.value.map(graph);
+  }
 }

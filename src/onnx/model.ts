@@ -1,5 +1,4 @@
 /** The model in memory: plain, immutable data. Values are identified by name, as in ONNX itself. */
-import { required } from '../core/index.js';
 import { type DType, type Tensor } from '../tensor/index.js';
 import {
   type AttributeProto,
@@ -26,7 +25,10 @@ export interface ValueInfo {
   readonly proto: { readonly type?: TypeProto; readonly docString?: string };
 }
 
-export type Attribute =
+/** An attribute's value; `rest` holds what else its message says (doc string, unknown fields). */
+export type Attribute = AttributeValue & { readonly rest?: AttributeProto };
+
+export type AttributeValue =
   | { readonly kind: 'float'; readonly value: number }
   | { readonly kind: 'int'; readonly value: bigint }
   | { readonly kind: 'string'; readonly value: Uint8Array }
@@ -65,7 +67,7 @@ export interface StoredTensor {
   readonly dtype: DType | 'string' | undefined;
   readonly dims: readonly number[];
   readonly source: TensorSource;
-  /** The decoded message without its elements: doc string, metadata, unknown fields; everything for opaque ones. */
+  /** What else the decoded message says: doc string, metadata, unknown fields; everything for opaque ones. */
   readonly rest?: TensorProto;
 }
 
@@ -149,6 +151,18 @@ export function subgraphsOf(node: Node): { attribute: string; index: number; gra
   return found;
 }
 
+/** Every tensor of a graph: initializers and tensor attributes, those of subgraphs included. */
+export function* storedTensors(graph: Graph): Iterable<StoredTensor> {
+  yield* graph.initializers.values();
+  for (const node of graph.nodes) {
+    for (const attribute of node.attributes.values()) {
+      if (attribute.kind === 'tensor') yield attribute.value;
+      if (attribute.kind === 'tensors') yield* attribute.value;
+    }
+    for (const subgraph of subgraphsOf(node)) yield* storedTensors(subgraph.graph);
+  }
+}
+
 /** The node with every subgraph replaced by `change(subgraph)`. The same node when nothing changed. */
 export function mapSubgraphs(node: Node, change: (graph: Graph) => Graph): Node {
   let changed = false;
@@ -178,9 +192,15 @@ export function namesRead(node: Node): Set<string> {
   return names;
 }
 
+/** Values a graph has before any node runs: inputs and initializers, sparse ones included. */
+export function givenNames(graph: Graph): Set<string> {
+  const sparse = (graph.rest?.sparseInitializer ?? []).map((s) => s.values?.name ?? '');
+  return new Set([...graph.inputs.map((v) => v.name), ...graph.initializers.keys(), ...sparse]);
+}
+
 /** Values a graph takes from its enclosing scopes. */
 export function freeNames(graph: Graph): Set<string> {
-  const defined = new Set<string>([...graph.initializers.keys(), ...graph.inputs.map((v) => v.name)]);
+  const defined = givenNames(graph);
   const free = new Set<string>();
   for (const node of graph.nodes) {
     for (const name of namesRead(node)) if (!defined.has(name)) free.add(name);
@@ -192,7 +212,7 @@ export function freeNames(graph: Graph): Set<string> {
 
 /** How a node is shown in messages: its name, or its operator and first output when it has none. */
 export function describeNode(node: Node): string {
-  return node.name === ''
-    ? `${node.opType} → ${required(node.outputs[0], 'an output')}`
-    : `${node.opType} '${node.name}'`;
+  if (node.name !== '') return `${node.opType} '${node.name}'`;
+  const output = node.outputs.find((name) => name !== '');
+  return output === undefined ? `${node.opType} without outputs` : `${node.opType} → ${output}`;
 }

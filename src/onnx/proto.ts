@@ -25,6 +25,24 @@ export function isSet<M extends ProtoMessage>(message: M, field: keyof M & strin
   return Object.hasOwn(message, field);
 }
 
+/**
+ * Everything a message holds besides the named fields, unknown fields included. Named strings and bytes that are
+ * present but empty stay, so that they are written again as they were and absent ones are not added.
+ */
+export function otherFields<M extends ProtoMessage>(message: M, known: readonly (keyof M & string)[]): M {
+  const rest: ProtoMessage & Record<string, unknown> = {};
+  const interpreted = new Set<string>(known);
+  for (const [field, value] of Object.entries(message))
+    if (!interpreted.has(field) || isEmpty(value)) rest[field] = value;
+  // protobufjs keeps unknown fields in a property that is not enumerable.
+  if (message.$unknowns !== undefined) rest.$unknowns = message.$unknowns;
+  return rest as M;
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === '' || (value instanceof Uint8Array && value.length === 0);
+}
+
 export interface StringStringProto extends ProtoMessage {
   key?: string;
   value?: string;
@@ -99,11 +117,16 @@ export interface NodeProto extends ProtoMessage {
   metadataProps?: StringStringProto[];
 }
 
+export interface SparseTensorProto extends ProtoMessage {
+  values?: TensorProto;
+  indices?: TensorProto;
+}
+
 export interface GraphProto extends ProtoMessage {
   node?: NodeProto[];
   name?: string;
   initializer?: TensorProto[];
-  sparseInitializer?: { values?: TensorProto }[];
+  sparseInitializer?: SparseTensorProto[];
   docString?: string;
   input?: ValueInfoProto[];
   output?: ValueInfoProto[];
@@ -128,19 +151,70 @@ export interface ModelProto extends ProtoMessage {
   graph?: GraphProto;
   metadataProps?: StringStringProto[];
   trainingInfo?: ProtoMessage[];
-  functions?: ProtoMessage[];
+  functions?: FunctionProto[];
 }
 
-const modelType = root.lookupType('onnx.ModelProto');
+export interface FunctionProto extends ProtoMessage {
+  name?: string;
+  domain?: string;
+  overload?: string;
+  node?: NodeProto[];
+  opsetImport?: OperatorSetIdProto[];
+}
+
+const MODEL = root.lookupType('onnx.ModelProto');
+const GRAPH = root.lookupType('onnx.GraphProto');
+const TENSOR = root.lookupType('onnx.TensorProto');
 
 /** Decodes a serialized ModelProto; throws protobufjs errors on malformed input. */
 export function decodeModelProto(bytes: Uint8Array): ModelProto {
-  return modelType.decode(bytes) as ModelProto;
+  return MODEL.decode(bytes) as ModelProto;
 }
 
-/** Serializes a ModelProto, unknown fields included. */
-export function encodeModelProto(model: ModelProto): Uint8Array {
-  return modelType.encode(modelType.create(model as Record<string, unknown>)).finish();
+/**
+ * Serializes a ModelProto, unknown fields included, as chunks to be written one after the other. The elements of
+ * large initializers are chunks of their own and are not copied: protobufjs alone needs several times the model's size.
+ */
+export function encodeModelProto(model: ModelProto): Uint8Array[] {
+  return encodeAround(MODEL, model, 'graph', (graph) =>
+    encodeAround(GRAPH, graph, 'initializer', (tensor) =>
+      (tensor.rawData?.length ?? 0) < LARGE
+        ? [encode(TENSOR, tensor)]
+        : encodeAround(TENSOR, tensor, 'rawData', (bytes) => [bytes]),
+    ),
+  );
+}
+
+const LARGE = 4096;
+
+/** A message in canonical field order, with the values of one length-delimited field encoded by `inner`. */
+function encodeAround<M extends ProtoMessage, F extends keyof M & string>(
+  type: protobuf.Type,
+  message: M,
+  field: F,
+  inner: (value: Item<M[F]>) => Uint8Array[],
+): Uint8Array[] {
+  const id = (name: string): number => type.fields[name]?.id ?? Infinity;
+  const part = (keep: (id: number) => boolean): Uint8Array =>
+    encode(type, Object.fromEntries(Object.entries(message).filter(([name]) => keep(id(name)))));
+  const value = isSet(message, field) ? message[field] : undefined;
+  const items = (value === undefined ? [] : Array.isArray(value) ? value : [value]) as Item<M[F]>[];
+  const chunks = items.flatMap((item) => {
+    const body = inner(item);
+    const length = body.reduce((sum, chunk) => sum + chunk.length, 0);
+    const LENGTH_DELIMITED = 2;
+    const head = protobuf.Writer.create()
+      .uint32((id(field) << 3) | LENGTH_DELIMITED)
+      .uint32(length);
+    return [head.finish(), ...body];
+  });
+  return [part((other) => other < id(field)), ...chunks, part((other) => other > id(field))];
+}
+
+type Item<T> = NonNullable<T> extends readonly (infer U)[] ? U : NonNullable<T>;
+
+function encode(type: protobuf.Type, message: ProtoMessage): Uint8Array {
+  return type.encode(message).finish();
 }
 
 /** int64 field to number (exact up to 2^53; larger values lose low bits — use {@link toBigInt} where they matter). */
