@@ -27,7 +27,7 @@ export interface Gate {
  * @throws FxqError E_USAGE saying what is wrong with the text
  */
 export function parseGate(text: string, level: GateLevel = 'error'): Gate {
-  const match = /^(.*?\S)\s*(<=|>=|==|<|>)([^<>=]+)$/.exec(text.trim());
+  const match = /^([^<>=]*[^<>=\s])\s*(<=|>=|==|<|>)([^<>=]+)$/.exec(text.trim());
   if (match === null) {
     throw new FxqError(
       'E_USAGE',

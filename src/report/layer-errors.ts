@@ -40,9 +40,11 @@ export async function measureLayers(
   }
   const threads = { threads: ctx.threads };
   const floatSession = await openSession(withOutputs(float, names, true), threads);
-  const values = floatSession.outputs.flatMap(({ name, dtype }): SharedValue[] =>
-    isReal(dtype) ? [{ name, dtype }] : [],
-  );
+  const types = new Map(floatSession.outputs.map(({ name, dtype }) => [name, dtype]));
+  const values = names.flatMap((name): SharedValue[] => {
+    const dtype = types.get(name);
+    return isReal(dtype) ? [{ name, dtype }] : [];
+  });
   const layers = buildLayerGraph(quantized, values);
   // Graph as written: a fused integer kernel would hide the values in between.
   const session = await openSession(layers.model, { ...threads, optimization: 'basic' });

@@ -23,8 +23,8 @@ export interface Section {
   readonly rows: readonly (readonly Cell[])[];
 }
 
-/** Layers listed where space is short; the JSON report has them all. */
-const LAYER_LIMIT = 30;
+/** Rows of a table for people; the JSON report has them all. */
+const ROW_LIMIT = 30;
 
 const left = (title: string): Column => ({ title, align: 'left' });
 const right = (title: string): Column => ({ title, align: 'right' });
@@ -142,20 +142,23 @@ function kernels(audit: KernelAudit): Section {
     title: 'Kernels',
     lead:
       `${audit.integer} of ${total} weighted nodes run as integer kernels; ` +
-      `${audit.conversions} conversions are left at run time.`,
+      `${audit.conversions} conversions are left at run time.` +
+      (others.length > ROW_LIMIT ? ` The first ${ROW_LIMIT} of ${others.length} others:` : ''),
     columns: [left('node'), left('operator'), left('kernel'), left('why not integer')],
-    rows: others.map((node) => [
-      cell(node.name),
-      cell(node.opType),
-      cell(node.kernel, node.kernel === 'float' ? 'warn' : 'plain'),
-      cell(node.why),
-    ]),
+    rows: others
+      .slice(0, ROW_LIMIT)
+      .map((node) => [
+        cell(node.name),
+        cell(node.opType),
+        cell(node.kernel, node.kernel === 'float' ? 'warn' : 'plain'),
+        cell(node.why),
+      ]),
   };
 }
 
 function layers(all: readonly LayerResult[]): Section {
   if (all.length === 0) return { title: 'Layers', columns: [], rows: [] };
-  const shown = worstLayers(all, LAYER_LIMIT);
+  const shown = worstLayers(all, ROW_LIMIT);
   const culprits = new Set(
     worstLayers(
       all.filter((l) => l.share >= 10),

@@ -8,7 +8,13 @@ import { type LayerResult } from '../../src/report/result.js';
 import { batches, floatModel, quantizedModel, type QuantizedOptions } from './models.js';
 
 async function layers(options: QuantizedOptions = {}, samples = 16): Promise<Map<string, LayerResult>> {
-  const rows = await measureLayers(floatModel(), quantizedModel(options), batches(), { samples }, createContext());
+  const rows = await measureLayers(
+    floatModel(),
+    quantizedModel(options),
+    batches(),
+    { samples },
+    createContext(),
+  );
   return new Map(rows.map((row) => [row.value, row]));
 }
 

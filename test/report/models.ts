@@ -93,8 +93,16 @@ export function* batches(samples = 16): Generator<LabelledBatch> {
   const source = createRng(3);
   for (let first = 0; first < samples; first += 4) {
     const count = Math.min(4, samples - first);
-    const x: Tensor = tensor('float32', [count, 8], Array.from({ length: count * 8 }, () => source.normal()));
-    const labels = tensor('int64', [count], Array.from({ length: count }, (_, i) => (first + i) % 4));
+    const x: Tensor = tensor(
+      'float32',
+      [count, 8],
+      Array.from({ length: count * 8 }, () => source.normal()),
+    );
+    const labels = tensor(
+      'int64',
+      [count],
+      Array.from({ length: count }, (_, i) => (first + i) % 4),
+    );
     yield { first, count, inputs: new Map([['x', x]]), labels };
   }
 }
