@@ -36,10 +36,11 @@ class PlanBuilder {
   readonly #settings: PlanSettings;
   readonly #flow: Flow;
   readonly #types: ValueTypes;
-  readonly #activations = new Map<string, Omit<ActivationQuantization, 'tie'>>();
+  readonly #activations = new Map<string, Omit<ActivationQuantization, 'tie' | 'moved'>>();
   readonly #weights = new Map<string, WeightQuantization>();
   readonly #nodes = new Map<string, NodePlan>();
   readonly #ties = createTies();
+  readonly #moved = new Set<string>();
   /** Results that appear behind a fused activation, by that activation. */
   readonly #fused = new Map<Node, { id: string; by: Node }>();
 
@@ -74,6 +75,7 @@ class PlanBuilder {
     if (sharesParameters(role)) {
       const ids = [...inputs, ...outputs].filter((id) => id !== null);
       this.#ties.join(ids);
+      for (const id of outputs) if (id !== null) this.#moved.add(id);
     }
     const bias = this.#biasInput(role);
     this.#nodes.set(node.name, {
@@ -181,7 +183,10 @@ class PlanBuilder {
       version: 1,
       target,
       activations: Object.fromEntries(
-        [...this.#activations].map(([id, a]) => [id, { ...a, tie: this.#ties.root(id) }]),
+        [...this.#activations].map(([id, a]) => [
+          id,
+          { ...a, tie: this.#ties.root(id), moved: this.#moved.has(id) },
+        ]),
       ),
       weights: Object.fromEntries(this.#weights),
       nodes: Object.fromEntries(this.#nodes),
@@ -210,27 +215,10 @@ function granularityOf(
   return { kind: 'block', axis: slot.reductionAxes(node, rank)[0] ?? 0, size: setting.block };
 }
 
-/** Values whose statistics the plan needs: those of every tie group that are not mere copies of others in it. */
-export function valuesToCalibrate(plan: Plan, graph: Graph): string[] {
-  const copies = new Set<string>();
-  for (const node of graph.nodes) {
-    const nodePlan = plan.nodes[node.name];
-    const isCopy =
-      nodePlan?.decision === 'static' &&
-      operatorFacts(node)?.category !== 'activation' &&
-      isTied(nodePlan, plan);
-    if (isCopy) for (const output of node.outputs) copies.add(output);
-  }
+/** Values whose statistics the plan needs: those whose range is not given and that are not merely moved from others. */
+export function valuesToCalibrate(plan: Plan): string[] {
   const values = Object.values(plan.activations)
-    .filter((a) => a.range?.method !== 'given' && !copies.has(a.value))
+    .filter((a) => a.range?.method !== 'given' && !a.moved)
     .map((a) => a.value);
   return [...new Set(values)].sort();
-}
-
-/** Whether a node's results share their parameters with one of its operands. */
-function isTied(node: NodePlan, plan: Plan): boolean {
-  const tieOf = (id: string | null): string | undefined =>
-    id === null ? undefined : plan.activations[id]?.tie;
-  const inputs = new Set(node.inputs.map(tieOf));
-  return node.outputs.some((id) => id !== null && inputs.has(tieOf(id)));
 }

@@ -1,4 +1,5 @@
 /** plan: the decisions — formats, granularity, parameters and reasons per tensor — and the targets they obey. */
+export { guardBiases } from './bias-guard.js';
 export { planQuantization, valuesToCalibrate } from './build.js';
 export { matchRules, regularExpression } from './match.js';
 export * from './plan.js';

@@ -27,13 +27,17 @@ export interface ActivationQuantization extends TensorQuantization {
   readonly value: string;
   /** Ids that share one set of parameters with this one carry the same tie; the range is that of all of them. */
   readonly tie: string;
+  /** Holds nothing but elements of other members of its tie, so it needs no statistics of its own. */
+  readonly moved: boolean;
 }
 
 /** A weight: an initializer and the one way its layers use it. */
 export interface WeightQuantization extends TensorQuantization {
   readonly initializer: string;
-  /** Solver that chose the codes. */
+  /** Solver that chooses the codes. */
   readonly solver: string;
+  /** Lowest scale of each channel at which the layer's bias still fits into int32; absent where none is at risk. */
+  readonly minimumScale?: readonly number[];
   /** N:M pattern, when sparse. */
   readonly sparsity?: { readonly n: number; readonly m: number };
 }

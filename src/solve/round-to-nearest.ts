@@ -1,0 +1,47 @@
+/** Rounding to nearest for every weight of a plan: no data needed, the baseline all solvers are measured against. */
+import { required } from '../core/index.js';
+import {
+  WHOLE_TENSOR,
+  byBlock,
+  byChannel,
+  fitGroups,
+  parseFormat,
+  quantize,
+  type FitMethod,
+  type Grouping,
+} from '../formats/index.js';
+import { loadTensor, type Graph } from '../onnx/index.js';
+import { isSymmetricWeight, type Granularity, type Plan, type SolvedWeight } from '../plan/index.js';
+import { toFloat32 } from '../tensor/index.js';
+
+/**
+ * Codes of all weights of a plan, each rounded to the nearest level.
+ *
+ * @param method `range` covers the largest weight, `mse` clips where that lowers the squared error
+ */
+export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map<string, SolvedWeight> {
+  const solved = new Map<string, SolvedWeight>();
+  for (const { initializer, format: name, granularity, minimumScale = [] } of Object.values(plan.weights)) {
+    const stored = required(graph.initializers.get(initializer), `initializer ${initializer}`);
+    const values = toFloat32(loadTensor(stored, initializer));
+    const format = parseFormat(name);
+    const grouping = groupingOf(granularity, stored.dims);
+    const fitted = fitGroups(format, values, grouping, { method, symmetric: isSymmetricWeight(name) });
+    const parameters = { ...fitted, scale: fitted.scale.map((s, i) => Math.max(s, minimumScale[i] ?? 0)) };
+    const { codes, scale, zeroPoint } = quantize(format, values, grouping, parameters);
+    solved.set(initializer, { initializer, codes, scale, zeroPoint });
+  }
+  return solved;
+}
+
+/** Which elements share a scale under a granularity, numbered as ONNX numbers scales. */
+export function groupingOf(granularity: Granularity, dims: readonly number[]): Grouping {
+  switch (granularity.kind) {
+    case 'tensor':
+      return WHOLE_TENSOR;
+    case 'channel':
+      return byChannel(dims, granularity.axis);
+    case 'block':
+      return byBlock(dims, granularity.axis, granularity.size);
+  }
+}
