@@ -1,0 +1,151 @@
+/** Reverse mode: from the gradients of some values to those of the values they were computed from. */
+import { FxqError } from '../../core/index.js';
+import { describeNode, type Dim } from '../../onnx/index.js';
+import { isValue, type Program } from '../program.js';
+import { type Step } from '../tape.js';
+import { leaves, mapTree, type Tree } from '../tree.js';
+import { allKnown, describeType, isFloat, rankOf, sameShape, type Value } from '../value.js';
+import { BROADCASTING, GRADIENTS } from './table.js';
+
+/**
+ * Gradients of a scalar by each target, nested like the targets. A target the scalar does not depend on gets zeros.
+ *
+ * @throws FxqError E_UNSUPPORTED naming operator and node where a rule is missing
+ */
+export function gradients<T extends Tree<Value>>(p: Program, loss: Value, targets: T): T {
+  if (loss.dims?.length !== 0) {
+    throw new FxqError('E_INTERNAL', `internal: a loss must be a scalar, not ${describeType(loss)}`);
+  }
+  return pullBack(p, [[loss, p.scalar(1, loss.dtype)]], targets);
+}
+
+/**
+ * Reverse mode from several values at once: Σ ⟨seed, ∂value/∂target⟩ for every target. Values are differentiated as far
+ * as this builder recorded them; in a loop body, what was made outside is constant.
+ *
+ * @param seeds pairs of a value and the gradient it is given, of the value's shape
+ * @throws FxqError E_UNSUPPORTED naming operator and node where a rule is missing
+ */
+export function pullBack<T extends Tree<Value>>(
+  p: Program,
+  seeds: readonly (readonly [Value, Value])[],
+  targets: T,
+): T {
+  const steps = [...p.tape.steps];
+  const active = dependents(p, steps, leaves<Value>(targets, isValue));
+  const sums = new Map<string, Value>();
+  const contribute = (value: Value | undefined, gradient: Value | undefined, exact: boolean): void => {
+    if (value === undefined || gradient === undefined || !active.has(value.name)) return;
+    const fitted = unbroadcast(p, gradient, value, exact);
+    const sum = sums.get(value.name);
+    sums.set(value.name, sum === undefined ? fitted : p.add(sum, fitted));
+  };
+  for (const [value, gradient] of seeds) contribute(value, gradient, true);
+
+  for (const step of steps.reverse()) {
+    const outputs = step.outputs.filter((y) => y !== undefined && active.has(y.name) && sums.has(y.name));
+    if (outputs.length === 0) continue;
+    const [first] = outputs as [Value];
+    const custom = p.tape.customGradient(first);
+    if (custom !== undefined) {
+      const shares = custom.rule(sums.get(first.name) as Value);
+      custom.inputs.forEach((x, i) => contribute(x, shares[i], false));
+    } else if (step.inputs.some((x) => x !== undefined && active.has(x.name))) {
+      const shares = ruleOf(step)(p, {
+        ...step,
+        gradients: step.outputs.map((y) => (y === undefined ? undefined : sums.get(y.name))),
+      });
+      step.inputs.forEach((x, i) => contribute(x, shares[i], !BROADCASTING.has(step.node.opType)));
+    }
+  }
+  return mapTree<Value, Value>(
+    targets,
+    isValue,
+    (target) => sums.get(target.name) ?? p.fullLike(target, 0),
+  ) as T;
+}
+
+/** Names of the values through which a target can act: the targets and every float value computed from one. */
+function dependents(p: Program, steps: readonly Step[], targets: readonly Value[]): Set<string> {
+  const active = new Set(targets.map((t) => t.name));
+  for (const { inputs, outputs } of steps) {
+    for (const y of outputs) {
+      if (y === undefined || !isFloat(y)) continue;
+      const sources = p.tape.customGradient(y)?.inputs ?? inputs;
+      if (sources.some((x) => x !== undefined && active.has(x.name))) active.add(y.name);
+    }
+  }
+  return active;
+}
+
+function ruleOf({ node }: Step) {
+  const rule = node.domain === '' ? GRADIENTS.get(node.opType) : undefined;
+  if (rule === undefined) {
+    const operator = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`;
+    throw new FxqError(
+      'E_UNSUPPORTED',
+      `there is no gradient rule for operator ${operator} of node ${describeNode(node)}`,
+      'Choose a solver that needs no gradients for this part of the model, or exclude the node.',
+    );
+  }
+  return rule;
+}
+
+/**
+ * Sums a gradient over the axes along which its value was broadcast. `exact` promises that the shapes are the same even
+ * where they are not known before running.
+ */
+function unbroadcast(p: Program, gradient: Value, value: Value, exact: boolean): Value {
+  if (sameShape(gradient.dims, value.dims)) return gradient;
+  if (allKnown(gradient.dims) && allKnown(value.dims)) return sumTo(p, gradient, value, value.dims);
+  if (exact) return gradient;
+  return decidable(gradient, value)
+    ? sumTo(p, gradient, value, value.dims as readonly Dim[])
+    : sumToRuntime(p, gradient, value);
+}
+
+/** Whether every axis is surely the same, or surely of size 1 in the value. */
+function decidable(gradient: Value, value: Value): boolean {
+  if (gradient.dims === undefined || value.dims === undefined) return false;
+  const offset = gradient.dims.length - value.dims.length;
+  return value.dims.every((d, i) => d !== null && (d === 1 || d === gradient.dims?.[i + offset]));
+}
+
+function sumTo(p: Program, gradient: Value, value: Value, dims: readonly Dim[]): Value {
+  const offset = rankOf(gradient) - dims.length;
+  const axes = [...Array(rankOf(gradient)).keys()].filter(
+    (i) => i < offset || (dims[i - offset] === 1 && gradient.dims?.[i] !== 1),
+  );
+  const sum = axes.length === 0 ? gradient : p.reduceSum(gradient, axes, true);
+  return sameShape(sum.dims, dims) ? sum : p.reshapeLike(sum, value);
+}
+
+/** The same with the axes found when running: those of size 1 in the value, and those it does not have. */
+function sumToRuntime(p: Program, gradient: Value, value: Value): Value {
+  const shape = p.shapeOf(gradient);
+  const own = p.shapeOf(value);
+  const missing = p.tape.op(
+    'Sub',
+    [
+      p.tape.op('Size', [shape], { dtype: 'int64', dims: [] }),
+      p.tape.op('Size', [own], { dtype: 'int64', dims: [] }),
+    ],
+    {
+      dtype: 'int64',
+      dims: [],
+    },
+  );
+  const ones = p.expand(p.int64s([1]), p.unsqueeze(missing, [0]), [null]);
+  const aligned = p.concat([ones, own], 0);
+  const repeated = p.tape.op('NonZero', [p.not(p.equal(aligned, shape))], {
+    dtype: 'int64',
+    dims: [1, null],
+  });
+  const sum = p.tape.op(
+    'ReduceSum',
+    [gradient, p.squeeze(repeated, [0])],
+    { dtype: gradient.dtype, dims: gradient.dims },
+    { keepdims: 1, noop_with_empty_axes: 1 },
+  );
+  return p.reshapeLike(sum, value);
+}

@@ -1,0 +1,12 @@
+/** program: tensor programs — an ONNX builder, reverse-mode gradients, optimizers and loops, run by the engine. */
+export { openProgram, runProgram, toModel, type OpenProgram } from './compile.js';
+export { GRADIENTS } from './gradients/table.js';
+export { keepBest, startBest, type Best } from './best.js';
+export { gradients, pullBack } from './gradients/walk.js';
+export { loop, type LoopResult, type LoopStep } from './loop.js';
+export { createProgram, isTensor, isValue, PROGRAM_OPSET, type Program } from './program.js';
+export { leaves, mapTree, type MapTree, type Tree } from './tree.js';
+export { type Operand, type Value, type ValueType } from './value.js';
+export * from './optimizers.js';
+export * from './rounding.js';
+export * from './schedules.js';
