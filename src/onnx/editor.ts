@@ -102,6 +102,11 @@ export class GraphEditor {
     return name;
   }
 
+  removeInitializer(name: string): void {
+    assert(this.initializers.delete(name), `initializer ${name} is not in the graph`);
+    this.#changed = true;
+  }
+
   /** Adds a node anywhere; order is restored by {@link finish}. */
   add(node: Node): Node {
     this.#nodes.add(node);

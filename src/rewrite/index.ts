@@ -1,0 +1,3 @@
+/** rewrite: passes that prepare a model for quantization; each computes what its input computed. */
+export { type Pass, type PassResult } from './pass.js';
+export { PASSES, prepare, type Prepared } from './passes.js';
