@@ -1,11 +1,9 @@
 /** Sessions of onnxruntime: the only file that loads it. Execution provider and threads are settings of this file. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type * as OrtModule from 'onnxruntime-node';
 import { FxqError, required } from '../core/index.js';
-import { serializeModel, writeModel, type Dim, type Model, type TensorType } from '../onnx/index.js';
+import { type Dim, type Model, type TensorType } from '../onnx/index.js';
 import { type DType, type Tensor, type TypedArray } from '../tensor/index.js';
+import { runtimeModel } from './runtime-model.js';
 
 type Ort = typeof OrtModule;
 
@@ -67,18 +65,25 @@ export async function openSession(
   options: SessionOptions = {},
 ): Promise<Session> {
   const ort = await loadOrt();
+  const inMemory = typeof source !== 'string' && !(source instanceof Uint8Array);
+  const { bytes, config, externalData } = inMemory ? runtimeModel(source) : { bytes: source };
   const settings: OrtModule.InferenceSession.SessionOptions = {
     executionProviders: ['cpu'],
     graphOptimizationLevel: LEVELS[options.optimization ?? 'all'],
     interOpNumThreads: 1,
     logSeverityLevel: 3,
+    extra: nest({ ...options.config, ...config }),
+    ...(externalData !== undefined && { externalData }),
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
     ...(options.optimizedModelPath ? { optimizedModelFilePath: options.optimizedModelPath } : {}),
-    ...(options.config ? { extra: nest(options.config) } : {}),
     ...(options.profilePrefix ? { enableProfiling: true, profileFilePrefix: options.profilePrefix } : {}),
   };
   try {
-    return wrap(ort, await create(ort, source, settings), options.profilePrefix !== undefined);
+    // Two overloads, of which TypeScript picks neither for a union.
+    const session = await (typeof bytes === 'string'
+      ? ort.InferenceSession.create(bytes, settings)
+      : ort.InferenceSession.create(bytes, settings));
+    return wrap(ort, session, options.profilePrefix !== undefined);
   } catch (error) {
     if (error instanceof FxqError) throw error;
     const path = typeof source === 'string' ? `${source}: ` : '';
@@ -98,29 +103,6 @@ function nest(config: Readonly<Record<string, string>>): Record<string, unknown>
     at[parts[parts.length - 1] ?? key] = value;
   }
   return out;
-}
-
-async function create(
-  ort: Ort,
-  source: Model | Uint8Array | string,
-  settings: OrtModule.InferenceSession.SessionOptions,
-): Promise<OrtModule.InferenceSession> {
-  if (typeof source === 'string') return ort.InferenceSession.create(source, settings);
-  if (source instanceof Uint8Array) return ort.InferenceSession.create(source, settings);
-  if (!hasExternalData(source)) return ort.InferenceSession.create(serializeModel(source), settings);
-  // The runtime resolves external data against a model file, so a changed model with large tensors goes through disk.
-  const folder = mkdtempSync(join(tmpdir(), 'fxq-session-'));
-  try {
-    const path = join(folder, 'model.onnx');
-    writeModel(source, path, { externalData: true });
-    return await ort.InferenceSession.create(path, settings);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-function hasExternalData(model: Model): boolean {
-  return [...model.graph.initializers.values()].some((t) => t.source.kind === 'external');
 }
 
 function firstLine(error: unknown): string {

@@ -51,15 +51,14 @@ function looksLikeText(bytes: Uint8Array): boolean {
 }
 
 /** Messages end at 2 GiB; beyond this many bytes of elements, tensors go to a file of their own. */
-const INLINE_LIMIT = 1_900_000_000;
+export const MESSAGE_LIMIT = 1_900_000_000;
 /** Tensors below this size stay in the model even when others are external. */
 const EXTERNAL_MINIMUM = 1024;
 
-/** Whether a model is too large for one message, so that its tensors must be stored outside it. */
-export function needsExternalData(model: Model): boolean {
+function needsExternalData(model: Model): boolean {
   let bytes = 0;
   for (const stored of storedTensors(model.graph)) bytes += tensorBytes(stored);
-  return bytes > INLINE_LIMIT;
+  return bytes > MESSAGE_LIMIT;
 }
 
 /** Serializes a model into one message, external tensors included unless `placement` says where they are. */

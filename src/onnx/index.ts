@@ -1,7 +1,14 @@
 /** onnx: the model in memory, its protobuf form, files, editing and building. Nothing here runs a model. */
 export * from './builder.js';
 export { GraphEditor, namesOf, renameInputs } from './editor.js';
-export { parseModel, readModel, serializeModel, writeModel, type WriteOptions } from './file.js';
+export {
+  MESSAGE_LIMIT,
+  parseModel,
+  readModel,
+  serializeModel,
+  writeModel,
+  type WriteOptions,
+} from './file.js';
 export { SUPPORTED, checkModel } from './invariants.js';
 export * from './model.js';
 export {
@@ -14,5 +21,6 @@ export {
   type Positions,
   type WeightSlot,
 } from './operators.js';
-export { loadTensor, storeTensor, tensorBytes } from './stored-tensor.js';
+export { loadTensor, storeTensor, tensorBytes, tensorChunks } from './stored-tensor.js';
+export { type Placement } from './tensor-proto.js';
 export { formatGraph, formatModel, formatNode, type TextOptions } from './text.js';
