@@ -49,7 +49,7 @@ const MOVERS: [operator: string, lines: string, kernel: string, channels?: numbe
   ['ReduceMax', 'm = ReduceMax<axes=[2]>(a)', 'ReduceMax'],
   ['ReduceMin', 'm = ReduceMin<axes=[2]>(a)', 'ReduceMin'],
   ['Reshape', 'm = Reshape(a, shape)', 'Reshape'],
-  ['Resize', 'm = Resize<mode="nearest">(a, , scales)', 'Resize'],
+  ['Resize', 'm = Resize<mode="nearest">(a, _, scales)', 'Resize'],
   ['Slice', 'm = Slice(a, zero, half, axis)', 'Slice', 2],
   ['Squeeze', 's = Squeeze(a, zero)\n m = Unsqueeze(s, zero)', 'Unsqueeze'],
   ['Tile', 'm = Tile(a, twice)', 'Tile'],

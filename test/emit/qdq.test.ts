@@ -1,0 +1,228 @@
+/** QDQ output: what is written, and that it computes what the plan says. */
+import { describe, expect, it } from 'vitest';
+import { createRng } from '../../src/core/index.js';
+import { emitQdq } from '../../src/emit/index.js';
+import { auditKernels, openSession } from '../../src/engine/index.js';
+import { loadTensor, type Model } from '../../src/onnx/index.js';
+import { roundToNearest } from '../../src/solve/round-to-nearest.js';
+import { errorSums, sqnr, tensor, toFloat32, type Tensor } from '../../src/tensor/index.js';
+import { model } from '../helpers/model.js';
+import { planFixed, quantizeFixed } from '../helpers/quantized.js';
+
+const residual = model`
+  opset 17
+  (float32[N,4,8,8] x) => (float32[N,3] y) {
+    w1: float32[4,4,3,3] = random(seed=1, scale=0.2)
+    b1: float32[4] = random(seed=2, scale=0.5)
+    w2: float32[3,4] = random(seed=3, scale=0.5)
+    b2: float32[3] = random(seed=4, scale=0.5)
+    c = Conv<pads=[1,1,1,1]>(x, w1, b1)
+    s = Add(c, x)
+    r = Relu(s)
+    g = GlobalAveragePool(r)
+    f = Flatten(g)
+    y = Gemm<transB=1>(f, w2, b2)
+  }`;
+
+function input(dims: number[], seed = 7): Tensor {
+  const rng = createRng(seed);
+  const size = dims.reduce((a, b) => a * b, 1);
+  return tensor(
+    'float32',
+    dims,
+    Float32Array.from({ length: size }, () => rng.normal()),
+  );
+}
+
+async function run(m: Model, x: Tensor): Promise<Map<string, Tensor>> {
+  const session = await openSession(m);
+  const outputs = await session.run({ x });
+  await session.release();
+  return outputs;
+}
+
+async function sqnrAgainst(m: Model, q: Model, x: Tensor, output = 'y'): Promise<number> {
+  const [a, b] = [await run(m, x), await run(q, x)].map((r) => toFloat32(r.get(output) as Tensor));
+  return sqnr(errorSums(a ?? [], b ?? []));
+}
+
+describe('emitQdq', () => {
+  it('runs every weighted node on integers and stays close to float', async () => {
+    const quantized = await quantizeFixed(residual);
+    const audit = await auditKernels(quantized);
+    expect(audit).toMatchObject({ integer: 2, float: 0 });
+    expect(await sqnrAgainst(residual, quantized, input([4, 4, 8, 8]))).toBeGreaterThan(25);
+  });
+
+  it('gives the runtime what plain arithmetic gives: optimized and unoptimized runs agree to one step', async () => {
+    const quantized = await quantizeFixed(residual);
+    const x = input([2, 4, 8, 8]);
+    const results: Float32Array[] = [];
+    for (const optimization of ['none', 'all'] as const) {
+      const session = await openSession(quantized, { optimization });
+      results.push(toFloat32((await session.run({ x })).get('y') as Tensor));
+    }
+    expect(results[1]).toBeAllclose(results[0] ?? [], { atol: 8 / 255, rtol: 0 });
+  });
+
+  it('stores weights in one byte and biases as int32 at the scale of the accumulator', async () => {
+    const { graph } = await quantizeFixed(residual);
+    const stored = (name: string): Tensor =>
+      loadTensor(graph.initializers.get(name) ?? { dtype: undefined, dims: [], source: { kind: 'opaque' } });
+    expect(stored('w1_quantized').dtype).toBe('int8');
+    expect(graph.initializers.has('w1')).toBe(false);
+    expect(stored('Conv_c_bias_quantized').dtype).toBe('int32');
+    const [sx] = toFloat32(stored('x_scale'));
+    const sw = toFloat32(stored('w1_scale'));
+    expect(toFloat32(stored('Conv_c_bias_scale'))).toBeAllclose(
+      Array.from(sw, (s) => s * (sx ?? 0)),
+      { atol: 0, rtol: 1e-7 },
+    );
+  });
+
+  it('keeps the names of graph inputs and outputs when an output is quantized', async () => {
+    const m = model`
+      opset 17
+      (float32[N,4,8,8] x) => (float32[N,4,8,8] y) {
+        w: float32[4,4,1,1] = random(seed=1, scale=0.2)
+        y = Conv(x, w)
+      }`;
+    const quantized = await quantizeFixed(m);
+    expect(quantized.graph.outputs.map((o) => o.name)).toEqual(['y']);
+    expect(await sqnrAgainst(m, quantized, input([1, 4, 8, 8]))).toBeGreaterThan(25);
+  });
+
+  it('lets an excluded node read the float weight it shares with a quantized one', async () => {
+    const m = model`
+      opset 17
+      (float32[N,4] x) => (float32[N,4] y, float32[N,4] z) {
+        w: float32[4,4] = random(seed=1, scale=0.2)
+        y = MatMul(x, w)
+        z = MatMul(x, w)
+      }`;
+    const quantized = await quantizeFixed(m, { nodes: [{ match: { node: 'MatMul_z' }, quantize: false }] });
+    expect(quantized.graph.initializers.has('w')).toBe(true);
+    expect(await sqnrAgainst(m, quantized, input([3, 4]), 'z')).toBe(Infinity);
+    expect(await sqnrAgainst(m, quantized, input([3, 4]), 'y')).toBeLessThan(60);
+  });
+
+  it('writes 16-bit activations beside 8-bit ones of the same value', async () => {
+    const m = model`
+      opset 21
+      (float32[N,4] x) => (float32[N,4] y, float32[N,4] z) {
+        w: float32[4,4] = random(seed=1, scale=0.2)
+        v: float32[4,4] = random(seed=2, scale=0.2)
+        y = MatMul(x, w)
+        z = MatMul(x, v)
+      }`;
+    const settings = { weights: 'int16', nodes: [{ match: { node: 'MatMul_z' }, activations: 'uint16' }] };
+    const quantized = await quantizeFixed(m, settings);
+    expect(await sqnrAgainst(m, quantized, input([64, 4]), 'z')).toBeGreaterThan(70);
+    expect(await sqnrAgainst(m, quantized, input([64, 4]), 'y')).toBeLessThan(50);
+  });
+
+  it('clips where the grid is narrower than its element type', async () => {
+    const quantized = await quantizeFixed(residual, { activations: 'uint6', target: 'generic' });
+    expect(quantized.graph.nodes.some((n) => n.opType === 'Clip')).toBe(true);
+    const plain = await quantizeFixed(residual, { activations: 'uint8', target: 'generic' });
+    expect(plain.graph.nodes.some((n) => n.opType === 'Clip')).toBe(false);
+  });
+
+  it('raises the weight scale of a dead channel so that its bias fits into int32', async () => {
+    const m = model`
+      opset 17
+      (float32[N,1] x) => (float32[N,2] y) {
+        w: float32[2,1] = {1, 1e-34}
+        b: float32[2] = {0.5, 0.25}
+        y = Gemm<transB=1>(x, w, b)
+      }`;
+    const plan = await planFixed(m);
+    const solved = roundToNearest(m.graph, plan, 'range');
+    expect(solved.get('w')?.scale[1]).toBeGreaterThan(1e-12);
+    const quantized = emitQdq(m, plan, solved);
+    const y = toFloat32((await run(quantized, input([5, 1]))).get('y') as Tensor);
+    expect(y[1]).toBeCloseTo(0.25, 6);
+  });
+});
+
+describe('weight formats', () => {
+  const layer = model`
+    opset 21
+    (float32[N,64] x) => (float32[N,16] y) {
+      w: float32[64,16] = random(seed=1, scale=0.2)
+      y = MatMul(x, w)
+    }`;
+
+  it.each([
+    ['int8', 35],
+    ['int4', 12],
+    ['uint4', 12],
+    ['int6', 25],
+    ['e4m3', 25],
+    ['pot8k2', 20],
+    ['nf4', 12],
+  ])('writes %s so that the runtime computes with it', async (weights, least) => {
+    const quantized = await quantizeFixed(layer, { weights, activations: 'float' });
+    const db = await sqnrAgainst(layer, quantized, input([32, 64]));
+    expect(db).toBeGreaterThan(least);
+    expect(db).toBeLessThan(60);
+  });
+
+  it('writes one scale for every block of the reduction axis', async () => {
+    const settings = { weights: 'int4', activations: 'float', granularity: { block: 16 } } as const;
+    const quantized = await quantizeFixed(layer, settings);
+    expect(quantized.graph.initializers.get('w_scale')?.dims).toEqual([4, 16]);
+    const whole = await quantizeFixed(layer, { ...settings, granularity: 'channel' });
+    const x = input([32, 64]);
+    expect(await sqnrAgainst(layer, quantized, x)).toBeGreaterThan(await sqnrAgainst(layer, whole, x));
+  });
+});
+
+describe('dynamic quantization', () => {
+  const dense = model`
+    opset 17
+    (float32[N,8] x) => (float32[N,3] y, float32[N,3] z) {
+      w: float32[3,8] = random(seed=1, scale=0.4)
+      b: float32[3] = random(seed=2, scale=0.4)
+      v: float32[8,3] = random(seed=3, scale=0.4)
+      y = Gemm<transB=1>(x, w, b)
+      z = MatMul(x, v)
+    }`;
+
+  it('quantizes a shared input once and multiplies integers', async () => {
+    const quantized = await quantizeFixed(dense, { activations: 'dynamic' });
+    const operators = quantized.graph.nodes.map((n) => n.opType);
+    expect(operators.filter((op) => op === 'DynamicQuantizeLinear')).toHaveLength(1);
+    expect(operators.filter((op) => op === 'MatMulInteger')).toHaveLength(2);
+    for (const output of ['y', 'z'])
+      expect(await sqnrAgainst(dense, quantized, input([16, 8]), output)).toBeGreaterThan(30);
+    expect(await auditKernels(quantized)).toMatchObject({ integer: 2, float: 0 });
+  });
+
+  it('serves convolutions with groups and biases', async () => {
+    const m = model`
+      opset 17
+      (float32[N,4,8,8] x) => (float32[N,8,4,4] y) {
+        w: float32[8,2,3,3] = random(seed=1, scale=0.4)
+        b: float32[8] = random(seed=2, scale=0.4)
+        y = Conv<pads=[1,1,1,1], strides=[2,2], group=2>(x, w, b)
+      }`;
+    const quantized = await quantizeFixed(m, { activations: 'dynamic' });
+    expect(quantized.graph.nodes.some((n) => n.opType === 'ConvInteger')).toBe(true);
+    expect(await sqnrAgainst(m, quantized, input([2, 4, 8, 8]))).toBeGreaterThan(30);
+  });
+
+  it('writes LSTM layers as the operator that quantizes inside', async () => {
+    const m = model`
+      opset 17
+      (float32[5,2,6] x) => (float32[5,1,2,4] y) {
+        w: float32[1,16,6] = random(seed=1, scale=0.5)
+        r: float32[1,16,4] = random(seed=2, scale=0.5)
+        b: float32[1,32] = random(seed=3, scale=0.5)
+        y = LSTM<hidden_size=4>(x, w, r, b)
+      }`;
+    const quantized = await quantizeFixed(m);
+    expect(quantized.graph.nodes.map((n) => n.opType)).toEqual(['DynamicQuantizeLSTM']);
+    expect(await sqnrAgainst(m, quantized, input([5, 2, 6]))).toBeGreaterThan(25);
+  });
+});
