@@ -1,28 +1,44 @@
 /** Affine integers: value = scale · (code − zeroPoint), N bits, signed or unsigned, full or narrow range. */
 import { type DType, dtypeOpset, roundHalfEven } from '../tensor/index.js';
+import { float32Scale } from './binary-exponent.js';
 import { type FormatFamily, type NumberFormat } from './format.js';
 
-/** Per-channel QuantizeLinear exists since this opset; the classic 8-bit types need no more. */
-const QDQ_OPSET = 13;
+/** Per-channel QuantizeLinear exists since this opset. */
+const PER_CHANNEL_OPSET = 13;
 
-const STORAGE_BITS = [2, 4, 8, 16] as const;
+/** QuantizeLinear and DequantizeLinear take 16-bit integers since this opset. */
+const QDQ16_OPSET = 21;
 
-/** int16 and uint16 are old element types, but QuantizeLinear takes them only since opset 21. */
-function opsetFor(dtype: DType): number {
-  return dtype.endsWith('16') ? 21 : Math.max(QDQ_OPSET, dtypeOpset(dtype));
+const STORAGE_BITS = [2, 4, 8, 16, 32] as const;
+
+/** Smallest ONNX integer type with at least `bits` bits, and the first opset whose QDQ operators take it. */
+export function integerStorage(bits: number, signed: boolean): { dtype: DType; opset: number } {
+  const width = STORAGE_BITS.find((storage) => storage >= bits) ?? 32;
+  const dtype = `${signed ? '' : 'u'}int${width}` as DType;
+  return { dtype, opset: width === 16 ? QDQ16_OPSET : Math.max(PER_CHANNEL_OPSET, dtypeOpset(dtype)) };
+}
+
+/** Lowest and highest N-bit integer. */
+export function integerGrid(bits: number, signed: boolean): { low: number; high: number } {
+  return signed ? { low: -(2 ** (bits - 1)), high: 2 ** (bits - 1) - 1 } : { low: 0, high: 2 ** bits - 1 };
+}
+
+/** Nearest integer, ties to even, plus the zero point, saturated; NaN becomes the code of zero. */
+export function encodeInteger(x: number, zeroPoint: number, low: number, high: number): number {
+  if (Number.isNaN(x)) return zeroPoint;
+  return Math.min(Math.max(roundHalfEven(x) + zeroPoint, low), high);
 }
 
 /**
  * An N-bit affine integer format. Widths without an ONNX type of their own (3, 5, 6, 7) are stored in the next wider
  * type and keep to the narrower grid.
  *
- * @param narrow drop the lowest code of a signed format, so that the grid is symmetric (QONNX `narrow`)
+ * @param narrow drop the lowest code of a signed format, so that the grid is symmetric (QONNX calls it narrow)
  */
 export function affineInteger(bits: number, signed: boolean, narrow = false): NumberFormat {
-  const storage = STORAGE_BITS.find((width) => width >= bits) ?? 16;
-  const dtype = `${signed ? '' : 'u'}int${storage}` as DType;
-  const low = signed ? -(2 ** (bits - 1)) + (narrow ? 1 : 0) : 0;
-  const high = signed ? 2 ** (bits - 1) - 1 : 2 ** bits - 1;
+  const full = integerGrid(bits, signed);
+  const low = narrow ? full.low + 1 : full.low;
+  const high = full.high;
   return {
     name: `${signed ? '' : 'u'}int${bits}${narrow ? '-narrow' : ''}`,
     family: 'affine',
@@ -30,14 +46,15 @@ export function affineInteger(bits: number, signed: boolean, narrow = false): Nu
     signed,
     low,
     high,
+    integer: true,
     uniform: true,
     affine: true,
     scale: 'float',
-    dtype,
-    opset: opsetFor(dtype),
-    onnx: { kind: 'qdq' },
-    encode: (x, zeroPoint = 0) => Math.min(Math.max(roundHalfEven(x) + zeroPoint, low), high),
+    ...integerStorage(bits, signed),
+    onnx: 'qdq',
+    encode: (x, zeroPoint = 0) => encodeInteger(x, zeroPoint, low, high),
     decode: (code, zeroPoint = 0) => code - zeroPoint,
+    scaleFor: (absmax) => float32Scale(absmax / high),
   };
 }
 

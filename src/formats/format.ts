@@ -1,31 +1,35 @@
 /** What a number format is: the values its codes stand for, how they are scaled, stored and written in ONNX. */
 import { type DType } from '../tensor/index.js';
+import { type Sample } from './sample.js';
 
-/** Which scales a format allows. */
+/** Which scales a format allows, and how a stored scale is written. */
 export type ScaleRule =
   /** Any positive float32. */
   | 'float'
-  /** 2^e for any integer e. */
+  /** 2^e, any integer e, written as float32. */
   | 'power-of-two'
-  /** 2^e stored as one E8M0 byte a block. */
+  /** 2^e, one E8M0 byte a block. */
   | 'e8m0'
   /** An E4M3 byte a block, times one float32 for the tensor. */
   | 'e4m3'
-  /** Values are stored as they are. */
+  /** No scale: values are stored as they are. */
   | 'one';
 
-/** How the ONNX graph carries the format. */
+/** How an ONNX graph carries the format. Only the first two can carry activations. */
 export type OnnxForm =
-  /** QuantizeLinear and DequantizeLinear with this element type. */
-  | { readonly kind: 'qdq' }
-  /** Cast to the element type and back; there is no scale. */
-  | { readonly kind: 'cast' }
-  /** Codes in a uint8 initializer, values by Gather from the table of levels; weights only. */
-  | { readonly kind: 'table' };
+  /** QuantizeLinear and DequantizeLinear of the element type, after a Clip where the grid is narrower than the type. */
+  | 'qdq'
+  /** Cast to the element type and back. */
+  | 'cast'
+  /** DequantizeLinear of an initializer: the type or the rounding mode has no QuantizeLinear. */
+  | 'dequantize'
+  /** Codes in an unsigned initializer, levels by Gather from a table of 2^bits entries. */
+  | 'table';
 
 /**
- * A number format: `value = scale · decode(code − zeroPoint)`. Scalars here are in units of the scale and float64, so
- * that encode and decode are exact; `quantize.ts` applies them to arrays in the float32 arithmetic of ONNX.
+ * A number format: `value = scale · decode(code)`, for affine formats `scale · (code − zeroPoint)`. The scalar functions
+ * work in units of the scale and in float64, so they are exact; `quantize.ts` applies them to arrays in the float32
+ * arithmetic of ONNX.
  */
 export interface NumberFormat {
   /** Canonical name: `parseFormat(name)` gives the format back. */
@@ -37,29 +41,39 @@ export interface NumberFormat {
   /** Lowest and highest code. */
   readonly low: number;
   readonly high: number;
-  /** Codes are consecutive integers and decode to themselves, so integer kernels and weight solvers apply. */
+  /** A code is an integer that stands for itself, so integer kernels apply. */
+  readonly integer: boolean;
+  /** Every integer of [low, high] is a level, so weight solvers that move by one apply. */
   readonly uniform: boolean;
   /** Whether a zero point other than 0 is allowed. */
   readonly affine: boolean;
   readonly scale: ScaleRule;
-  /** Elements that share a scale; undefined when the plan decides (tensor, channel or a block of its own size). */
+  /** Elements that share a scale; absent when the plan decides (tensor, channel or a block of its own size). */
   readonly block?: number;
   /** ONNX element type of the stored codes. */
   readonly dtype: DType;
   /** First opset whose operators carry the format. */
   readonly opset: number;
   readonly onnx: OnnxForm;
-  /** Code of the nearest level (ties to even unless the format says otherwise), saturating; `x` is value / scale. */
+  /** Code of the level that stands for `x` = value / scale: the nearest, ties to even, saturating, unless documented. */
   encode(x: number, zeroPoint?: number): number;
   /** Level of a code, in units of the scale. */
   decode(code: number, zeroPoint?: number): number;
+  /**
+   * Scale of a group whose values reach ±absmax; a float32 number.
+   *
+   * @param tensorAbsmax largest magnitude of the whole tensor, for formats with a second scale
+   */
+  scaleFor(absmax: number, tensorAbsmax?: number): number;
+  /** The format with its own parameter (a power exponent) chosen for these groups; absent when there is none. */
+  fitted?(groups: readonly Sample[]): NumberFormat;
 }
 
-/** A family of formats: recognises the names it owns. One row of the table in `parse.ts`. */
+/** A family of formats, recognised by name. One row of the table in `parse.ts`. */
 export interface FormatFamily {
   /** How names are written, for messages: `intN, uintN (N = 2…8, 16)`. */
   readonly syntax: string;
-  /** One name of each member worth testing and listing. */
+  /** Names worth listing and testing: every member, or a representative choice where there are too many. */
   readonly members: readonly string[];
   /** The format, or undefined when the name is not of this family. */
   parse(name: string): NumberFormat | undefined;

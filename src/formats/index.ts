@@ -1,4 +1,57 @@
 /** formats: number formats as values — what the codes stand for, how they are scaled, stored and written in ONNX. */
 export { affineInteger } from './affine.js';
+export { binaryPointSlope, chooseBinaryPoint, withFraction, type BinaryPointMethod } from './binary-point.js';
+export {
+  addAligned,
+  dotProduct,
+  downConvert,
+  dynamicFixedPoint,
+  safeChain,
+  type DfpTensor,
+  type DotProduct,
+  type OverflowPolicy,
+} from './dfp.js';
+export {
+  fitGroups,
+  fitParameters,
+  meanSquaredError,
+  parametersForRange,
+  splitByGroup,
+  type FitMethod,
+  type FitOptions,
+  type Parameters,
+} from './fit.js';
+export { apFixedType, fixedPoint, fractionFor, type FixedFormat } from './fixed.js';
 export { type FormatFamily, type NumberFormat, type OnnxForm, type ScaleRule } from './format.js';
+export { WHOLE_TENSOR, byBlock, byChannel, type Grouping } from './grouping.js';
 export { FAMILIES, formatNames, parseFormat } from './parse.js';
+export { powerFormat } from './power.js';
+export { learnExponent, powerError, searchExponent } from './power-exponent.js';
+export { countShiftAdds, signedDigits, type PotVariant, type ShiftAddCount } from './power-of-two-sums.js';
+export {
+  dequantize,
+  quantize,
+  tensorBytes,
+  type GroupParameters,
+  type Quantized,
+  type TensorSize,
+} from './quantize.js';
+export {
+  OVERFLOW,
+  ROUNDING,
+  castToWord,
+  wordOf,
+  type Overflow,
+  type Rounding,
+  type Word,
+} from './rounding.js';
+export { sampleAbsmax, sampleRange, type Sample } from './sample.js';
+export {
+  WORD_LENGTH_DEFAULTS,
+  informationWordLength,
+  predictCost,
+  type LayerCost,
+  type ModelCost,
+  type WordLength,
+  type WordLengthOptions,
+} from './word-length.js';

@@ -1,16 +1,35 @@
 /** The table of format families, and names to formats. */
 import { FxqError, didYouMean } from '../core/index.js';
 import { AFFINE } from './affine.js';
+import { BLOCK_FLOAT, MICROSCALING } from './block.js';
+import { DFP } from './dfp.js';
+import { FIXED } from './fixed.js';
 import { type FormatFamily, type NumberFormat } from './format.js';
+import { HALF } from './half.js';
+import { MINIFLOAT } from './minifloat.js';
+import { NORMAL_FLOAT } from './normal-float.js';
+import { POWER } from './power.js';
+import { POWER_OF_TWO_SUMS } from './power-of-two-sums.js';
 
 /** Every family; a new one is one file and one row here. */
 export const FAMILIES = {
   affine: AFFINE,
+  fixed: FIXED,
+  dfp: DFP,
+  'power-of-two-sums': POWER_OF_TWO_SUMS,
+  minifloat: MINIFLOAT,
+  half: HALF,
+  microscaling: MICROSCALING,
+  'block-float': BLOCK_FLOAT,
+  'normal-float': NORMAL_FLOAT,
+  power: POWER,
 } as const satisfies Record<string, FormatFamily>;
 
-/** One name of every listed format, in table order. */
+const ROWS: readonly FormatFamily[] = Object.values(FAMILIES);
+
+/** Names of the listed formats, in table order. */
 export function formatNames(): string[] {
-  return Object.values(FAMILIES).flatMap((family: FormatFamily) => family.members);
+  return ROWS.flatMap((family) => family.members);
 }
 
 /**
@@ -19,14 +38,13 @@ export function formatNames(): string[] {
  * @throws FxqError E_FORMAT for an unknown name, with the nearest known ones
  */
 export function parseFormat(name: string): NumberFormat {
-  for (const family of Object.values(FAMILIES)) {
+  for (const family of ROWS) {
     const format = family.parse(name);
     if (format !== undefined) return format;
   }
-  const syntax = Object.values(FAMILIES).map((family: FormatFamily) => family.syntax);
   const suggestion = didYouMean(name, formatNames());
   throw new FxqError('E_FORMAT', `unknown number format '${name}'`, [
     ...(suggestion === '' ? [] : [suggestion]),
-    `Known formats: ${syntax.join('; ')}.`,
+    `Known formats: ${ROWS.map((family) => family.syntax).join('; ')}.`,
   ]);
 }
