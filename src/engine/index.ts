@@ -9,3 +9,4 @@ export {
 } from './session.js';
 export { inferValueTypes, withOutputs } from './value-types.js';
 export { auditKernels, optimizedGraph, type AuditedNode, type KernelAudit } from './kernel-audit.js';
+export { NO_CARRY, createRunner, probe, type Batch, type Carry, type Runner } from './probe.js';

@@ -25,6 +25,53 @@ const BY_DESCRIPTOR = new Map(
   Object.entries(DESCRIPTORS).map(([dtype, text]) => [text.slice(1), dtype as DType]),
 );
 
+/** What precedes the elements of a `.npy` file. */
+export interface NpyHeader {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly fortranOrder: boolean;
+  /** Byte at which the elements start. */
+  readonly start: number;
+}
+
+function badNpy(file: string, why: string): FxqError {
+  return new FxqError(
+    'E_DATA',
+    `${file} is not a readable .npy array: ${why}`,
+    'Save it with numpy.save (C order, numeric).',
+  );
+}
+
+/**
+ * Reads the header of a `.npy` file.
+ *
+ * @param bytes at least the header, which is rarely longer than 128 bytes and never than 64 KiB in practice
+ * @param file  name for error messages
+ * @throws FxqError E_DATA for anything that is not a little-endian numeric array
+ */
+export function readNpyHeader(bytes: Uint8Array, file: string): NpyHeader {
+  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw badNpy(file, 'the magic string is missing');
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const wide = (bytes[6] ?? 1) > 1;
+  const from = wide ? 12 : 10;
+  if (bytes.length < from) throw badNpy(file, 'the header is cut off');
+  const start = from + (wide ? view.getUint32(8, true) : view.getUint16(8, true));
+  const header = new TextDecoder('latin1').decode(bytes.subarray(from, start));
+  const descriptor = /'descr':\s*'([^']+)'/.exec(header)?.[1];
+  const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1];
+  if (descriptor === undefined || shape === undefined)
+    throw badNpy(file, 'the header has no element type or shape');
+  const dtype = BY_DESCRIPTOR.get(descriptor.slice(1));
+  if (dtype === undefined) throw badNpy(file, `element type ${descriptor} is not supported`);
+  if (descriptor.startsWith('>')) throw badNpy(file, 'big-endian arrays are not supported');
+  const dims = shape
+    .split(',')
+    .map((s) => s.trim())
+    .filter((s) => s !== '')
+    .map(Number);
+  return { dtype, dims, fortranOrder: /'fortran_order':\s*True/.test(header), start };
+}
+
 /**
  * Reads one `.npy` array.
  *
@@ -33,40 +80,18 @@ const BY_DESCRIPTOR = new Map(
  * @throws FxqError E_DATA for anything that is not a little-endian (or transposable) numeric array
  */
 export function readNpy(bytes: Uint8Array, file: string): Tensor {
-  const bad = (why: string): FxqError =>
-    new FxqError(
-      'E_DATA',
-      `${file} is not a readable .npy array: ${why}`,
-      'Save it with numpy.save (C order, numeric).',
-    );
-  if (MAGIC.some((byte, i) => bytes[i] !== byte)) throw bad('the magic string is missing');
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const wide = (bytes[6] ?? 1) > 1;
-  const start = wide ? 12 : 10;
-  if (bytes.length < start) throw bad('the header is cut off');
-  const end = start + (wide ? view.getUint32(8, true) : view.getUint16(8, true));
-  const header = new TextDecoder('latin1').decode(bytes.subarray(start, end));
-  const descriptor = /'descr':\s*'([^']+)'/.exec(header)?.[1];
-  const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1];
-  if (descriptor === undefined || shape === undefined) throw bad('the header has no element type or shape');
-  const dtype = BY_DESCRIPTOR.get(descriptor.slice(1));
-  if (dtype === undefined) throw bad(`element type ${descriptor} is not supported`);
-  if (descriptor.startsWith('>')) throw bad('big-endian arrays are not supported');
-  const dims = shape
-    .split(',')
-    .map((s) => s.trim())
-    .filter((s) => s !== '')
-    .map(Number);
+  const { dtype, dims, fortranOrder, start } = readNpyHeader(bytes, file);
   const data = createArray(dtype, sizeOf(dims));
-  const payload = bytes.subarray(end);
+  const payload = bytes.subarray(start);
   if (payload.length < data.byteLength) {
-    throw bad(
+    throw badNpy(
+      file,
       `it is truncated: ${payload.length} of ${data.byteLength} bytes for shape [${dims.join(', ')}]`,
     );
   }
   new Uint8Array(data.buffer).set(payload.subarray(0, data.byteLength));
   const result: Tensor = { dtype, dims, data };
-  return /'fortran_order':\s*True/.test(header) ? fromFortran(result) : result;
+  return fortranOrder ? fromFortran(result) : result;
 }
 
 function fromFortran(t: Tensor): Tensor {
