@@ -78,8 +78,7 @@ function timeLeft(done: number, total: number | undefined, elapsed: number): str
 }
 
 function seconds(milliseconds: number): string {
-  const total = milliseconds / 1000;
-  if (total < 10) return `${total.toFixed(1)} s`;
-  if (total < 90) return `${Math.round(total)} s`;
-  return `${Math.floor(total / 60)} min ${Math.round(total % 60)} s`;
+  if (milliseconds < 10_000) return `${(milliseconds / 1000).toFixed(1)} s`;
+  const total = Math.round(milliseconds / 1000);
+  return total < 90 ? `${total} s` : `${Math.floor(total / 60)} min ${total % 60} s`;
 }
