@@ -38,7 +38,7 @@ export function encodeModel(model: Model, placement: Placement = INLINE): ModelP
     metadataProps: [...model.metadata].map(([key, value]) => ({
       ...otherFields(metadata.get(key) ?? {}, []),
       key,
-      value,
+      ...(value !== '' && { value }),
     })),
   };
 }

@@ -32,8 +32,10 @@ export function isSet<M extends ProtoMessage>(message: M, field: keyof M & strin
 export function otherFields<M extends ProtoMessage>(message: M, known: readonly (keyof M & string)[]): M {
   const rest: ProtoMessage & Record<string, unknown> = {};
   const interpreted = new Set<string>(known);
-  for (const [field, value] of Object.entries(message))
+  for (const [field, value] of Object.entries(message)) {
+    if (Array.isArray(value) && value.length === 0) continue;
     if (!interpreted.has(field) || isEmpty(value)) rest[field] = value;
+  }
   // protobufjs keeps unknown fields in a property that is not enumerable.
   if (message.$unknowns !== undefined) rest.$unknowns = message.$unknowns;
   return rest as M;
@@ -168,7 +170,9 @@ const TENSOR = root.lookupType('onnx.TensorProto');
 
 /** Decodes a serialized ModelProto; throws protobufjs errors on malformed input. */
 export function decodeModelProto(bytes: Uint8Array): ModelProto {
-  return MODEL.decode(bytes) as ModelProto;
+  const reader = protobuf.Reader.create(bytes);
+  reader.discardUnknown = false;
+  return MODEL.decode(reader) as ModelProto;
 }
 
 /**
