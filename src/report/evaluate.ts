@@ -1,16 +1,13 @@
 /** Runs both models over labelled data and scores them: one stream, neither data nor outputs are kept. */
 import { FxqError, checkAbort, didYouMean, type Context } from '../core/index.js';
-import { type Session } from '../engine/index.js';
+import { createRunner, type Batch, type Carry, type Session } from '../engine/index.js';
 import { type Tensor } from '../tensor/index.js';
 import { compareOutput } from './compare-outputs.js';
 import { type Metric, type MetricBatch } from './metrics.js';
 import { type MetricResult, type OutputResult } from './result.js';
 
-/** Samples `first` to `first + count − 1` as the models take them, and what they should give. */
-export interface LabelledBatch {
-  readonly first: number;
-  readonly count: number;
-  readonly inputs: ReadonlyMap<string, Tensor>;
+/** A batch and what the models should make of it. */
+export interface LabelledBatch extends Batch {
   readonly labels: MetricBatch['labels'];
 }
 
@@ -18,6 +15,8 @@ export interface EvaluationOptions {
   readonly metrics: readonly Metric[];
   /** The output with class scores; the first one when absent. */
   readonly scores?: string;
+  /** Recurrent state: inputs that continue an output of the batch before. */
+  readonly carry?: Carry;
   /** Number of samples, for progress. */
   readonly samples: number;
 }
@@ -48,11 +47,13 @@ export async function evaluate(
     float: metric.start(),
     quantized: metric.start(),
   }));
+  const runFloat = createRunner(float, options.carry);
+  const runQuantized = createRunner(quantized, options.carry);
   const progress = ctx.start('Comparing outputs', options.samples);
   for await (const batch of batches) {
     checkAbort(ctx);
-    const a = await float.run(batch.inputs, names);
-    const b = await quantized.run(batch.inputs, names);
+    const a = await runFloat.run(batch.inputs, names);
+    const b = await runQuantized.run(batch.inputs, names);
     for (const { name, comparison } of comparisons) comparison.add(output(a, name), output(b, name));
     for (const state of states) {
       await state.float.add({ ...batch, outputs: a, scores: output(a, scores) });

@@ -1,10 +1,17 @@
 /** Error of every layer, by itself and accumulated, on a few samples. */
 import { checkAbort, type Context } from '../core/index.js';
-import { openSession, withOutputs, type Feeds } from '../engine/index.js';
+import {
+  NO_CARRY,
+  openSession,
+  withOutputs,
+  type Batch,
+  type Carry,
+  type Feeds,
+  type Session,
+} from '../engine/index.js';
 import { operatorFacts, type Model } from '../onnx/index.js';
 import { NO_ERROR, relativeError, type Tensor } from '../tensor/index.js';
 import { decibels } from './compare-outputs.js';
-import { type LabelledBatch } from './evaluate.js';
 import { buildLayerGraph, floatInput, isReal, type LayerGraph, type SharedValue } from './layer-graph.js';
 import { type LayerResult } from './result.js';
 import { cutAt, sharedValues, type Segment } from './segments.js';
@@ -13,6 +20,8 @@ import { weightType } from './sizes.js';
 export interface LayerErrorOptions {
   /** Samples to measure on. */
   readonly samples: number;
+  /** Recurrent state: inputs that continue an output of the batch before. Both models then start from the float state. */
+  readonly carry?: Carry;
   /** Called with the float model's activations of each batch. */
   readonly observe?: (values: ReadonlyMap<string, Tensor>) => void;
 }
@@ -25,7 +34,7 @@ export interface LayerErrorOptions {
 export async function measureLayers(
   float: Model,
   quantized: Model,
-  batches: AsyncIterable<LabelledBatch> | Iterable<LabelledBatch>,
+  batches: AsyncIterable<Batch> | Iterable<Batch>,
   options: LayerErrorOptions,
   ctx: Context,
 ): Promise<LayerResult[]> {
@@ -38,8 +47,9 @@ export async function measureLayers(
     });
     return [];
   }
+  const carry = options.carry ?? NO_CARRY;
   const threads = { threads: ctx.threads };
-  const floatSession = await openSession(withOutputs(float, names, true), threads);
+  const floatSession = await openSession(withOutputs(float, [...names, ...carry.values()], true), threads);
   const types = new Map(floatSession.outputs.map(({ name, dtype }) => [name, dtype]));
   const values = names.flatMap((name): SharedValue[] => {
     const dtype = types.get(name);
@@ -48,38 +58,43 @@ export async function measureLayers(
   const layers = buildLayerGraph(quantized, values);
   // Graph as written: a fused integer kernel would hide the values in between.
   const session = await openSession(layers.model, { ...threads, optimization: 'basic' });
-  const totals = new Map<string, number>();
-  const progress = ctx.start('Measuring layers', options.samples);
   try {
-    for await (const batch of batches) {
-      checkAbort(ctx);
-      const activations = await floatSession.run(
-        batch.inputs,
-        values.map((v) => v.name),
-      );
-      options.observe?.(new Map([...batch.inputs, ...activations]));
-      const feeds = layerFeeds(
-        batch.inputs,
-        activations,
-        session.inputs.map((i) => i.name),
-      );
-      for (const [name, sum] of await session.run(feeds))
-        totals.set(name, (totals.get(name) ?? 0) + Number(sum.data[0]));
-      progress.update(Math.min(batch.first + batch.count, options.samples));
-      if (batch.first + batch.count >= options.samples) break;
-    }
+    const totals = await addUpSums(floatSession, session, batches, { ...options, carry }, ctx);
+    const order = values.map((v) => v.name);
+    return summarize(cutAt(quantized.graph, order), layers, totals);
   } finally {
     await Promise.all([floatSession.release(), session.release()]);
   }
+}
+
+/** Runs the float model and the measuring graph on its values, batch by batch; the sums by output name. */
+async function addUpSums(
+  float: Session,
+  measuring: Session,
+  batches: AsyncIterable<Batch> | Iterable<Batch>,
+  { samples, carry, observe }: LayerErrorOptions & { readonly carry: Carry },
+  ctx: Context,
+): Promise<ReadonlyMap<string, number>> {
+  const totals = new Map<string, number>();
+  const state = new Map<string, Tensor>();
+  const wanted = measuring.inputs.map((input) => input.name);
+  const progress = ctx.start('Measuring layers', samples);
+  for await (const batch of batches) {
+    checkAbort(ctx);
+    const inputs = new Map([...state, ...batch.inputs]);
+    const activations = await float.run(inputs);
+    observe?.(new Map([...inputs, ...activations]));
+    for (const [name, sum] of await measuring.run(layerFeeds(inputs, activations, wanted)))
+      totals.set(name, (totals.get(name) ?? 0) + Number(sum.data[0]));
+    for (const [input, output] of carry) {
+      const next = activations.get(output);
+      if (next !== undefined) state.set(input, next);
+    }
+    progress.update(Math.min(batch.first + batch.count, samples));
+    if (batch.first + batch.count >= samples) break;
+  }
   progress.finish();
-  return summarize(
-    cutAt(
-      quantized.graph,
-      values.map((v) => v.name),
-    ),
-    layers,
-    totals,
-  );
+  return totals;
 }
 
 function layerFeeds(
