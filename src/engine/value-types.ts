@@ -33,7 +33,7 @@ export async function inferValueTypes(model: Model): Promise<Map<string, TensorT
 }
 
 async function inferMain(model: Model): Promise<Map<string, TensorType>> {
-  const light = withoutLargeConstants(model);
+  const light = withoutLargeConstants(withoutDeclarations(model));
   const types = new Map<string, TensorType>();
   for (const input of model.graph.inputs) if (input.type !== undefined) types.set(input.name, input.type);
   for (const [name, stored] of model.graph.initializers)
@@ -72,6 +72,11 @@ async function withoutRank(model: Model, names: readonly string[]): Promise<stri
   const graph = { ...model.graph, nodes: [...model.graph.nodes, ...nodes] };
   const shapes = await outputsOf(withOutputs(withGraph(model, graph), [...probes.keys()], true));
   return shapes.flatMap(({ name, dims }) => (dims?.[0] === 0 ? [] : (probes.get(name) ?? [])));
+}
+
+/** The model with the types of its inputs only: what exporters note about other values is not always true. */
+function withoutDeclarations(model: Model): Model {
+  return withGraph(model, { ...model.graph, outputs: [], valueInfo: new Map() });
 }
 
 /** Constants above this size cannot be shapes, axes or the like, which inference reads. */

@@ -5,6 +5,7 @@ import { type Pass } from './pass.js';
 import { constantsToInitializers } from './rules/constants-to-initializers.js';
 import { foldAffineMaps } from './rules/fold-affine.js';
 import { foldConstants } from './rules/fold-constants.js';
+import { foldShapes } from './rules/fold-shapes.js';
 import { freezeInitializers } from './rules/freeze-initializers.js';
 import { inferTypes } from './rules/infer-types.js';
 import { prune } from './rules/prune.js';
@@ -18,6 +19,7 @@ export const PASSES: readonly Pass[] = [
   constantsToInitializers,
   inferTypes,
   removeNoOps,
+  foldShapes,
   foldConstants,
   foldAffineMaps,
   prune,

@@ -18,13 +18,13 @@ export interface Scope {
   constant(value: string): StoredTensor | undefined;
   /** Its elements; undefined for strings and unknown element types. */
   constantTensor(value: string): Tensor | undefined;
-  /** Element type and shape of a value, as far as declared or inferred. */
+  /** Element type and shape of a value, as far as inferred. What a graph output is declared to be may be less or wrong. */
   type(value: string): TensorType | undefined;
 }
 
 export function createScope(graph: GraphEditor, opset: number, outer?: Scope): Scope {
   const declared = new Map<string, TensorType>();
-  for (const { name, type } of [...graph.outputs, ...graph.inputs, ...graph.valueInfo.values()])
+  for (const { name, type } of [...graph.inputs, ...graph.valueInfo.values()])
     if (type !== undefined) declared.set(name, type);
   const isOwn = (value: string): boolean =>
     graph.producer(value) !== undefined || graph.initializers.has(value) || graph.isGraphInput(value);

@@ -73,6 +73,15 @@ const slice: NoOp = (node, scope) => {
   return first(isWhole && steps.every((step) => step === 1));
 };
 
+/** A constant condition that always takes the side whose shape is the result's. */
+const where: NoOp = (node, scope) => {
+  const condition = scope.constantTensor(node.inputs[0] ?? '')?.data;
+  const taken = condition?.every((c) => c === 0) ? 2 : condition?.every((c) => c === 1) ? 1 : undefined;
+  if (taken === undefined) return undefined;
+  const dims = scope.type(node.inputs[taken] ?? '')?.dims;
+  return isSameShape(dims, scope.type(node.outputs[0] ?? '')?.dims) ? taken : undefined;
+};
+
 const NO_OPS = {
   Add: neutral(0, [0, 1]),
   Cast: (node, scope) => {
@@ -99,6 +108,7 @@ const NO_OPS = {
   Sum: single,
   Tile: (node, scope) => first(integers(node, 1, 'repeats', scope)?.every((r) => r === 1) ?? false),
   Transpose: (node) => first(intsAttribute(node, 'perm')?.every((axis, i) => axis === i) ?? false),
+  Where: where,
 } as const satisfies Record<string, NoOp>;
 
 const TESTS: ReadonlyMap<string, NoOp> = new Map(Object.entries<NoOp>(NO_OPS));
