@@ -3,7 +3,10 @@ import { FxqError, required } from '../core/index.js';
 import { parseFormat } from '../formats/index.js';
 import {
   GraphEditor,
+  everyConstant,
+  everyNode,
   loadTensor,
+  mapSubgraphs,
   namesRead,
   renameInputs,
   storeTensor,
@@ -30,18 +33,26 @@ export type SolvedWeights = ReadonlyMap<string, SolvedWeight>;
  * @param solved codes of every weight in the plan, by initializer
  */
 export function emitQdq(model: Model, plan: Plan, solved: SolvedWeights): Model {
-  const emitter = new QdqEmitter(model.graph, plan, solved);
-  const graph = emitter.emit();
-  const needsMicrosoft = graph.nodes.some((n) => n.domain === 'com.microsoft');
+  const scope = { plan, solved, constants: everyConstant(model.graph), fresh: freshNames(model.graph) };
+  const graph = new QdqEmitter(model.graph, scope).emit();
+  const needsMicrosoft = everyNode(graph).some((n) => n.domain === 'com.microsoft');
   const opsets = needsMicrosoft ? new Map([...model.opsets, ['com.microsoft', 1]] as const) : model.opsets;
-  return withGraph({ ...model, opsets }, new GraphEditor(graph).finish({ prune: true }));
+  return withGraph({ ...model, opsets }, graph);
+}
+
+interface EmitScope {
+  readonly plan: Plan;
+  readonly solved: SolvedWeights;
+  /** Constants of the whole model; a subgraph may read those around it. */
+  readonly constants: ReadonlyMap<string, StoredTensor>;
+  readonly fresh: FreshName;
 }
 
 /** Goes through the nodes once, in order; every value is followed by the pairs that quantize it. */
 class QdqEmitter {
   readonly #graph: Graph;
+  readonly #scope: EmitScope;
   readonly #plan: Plan;
-  readonly #solved: SolvedWeights;
   readonly #fresh: FreshName;
   readonly #dynamic: DynamicEmitter;
   readonly #nodes: Node[] = [];
@@ -57,11 +68,11 @@ class QdqEmitter {
   /** Names under which producers write values whose dequantized form takes over their name. */
   readonly #raw = new Map<string, string>();
 
-  constructor(graph: Graph, plan: Plan, solved: SolvedWeights) {
+  constructor(graph: Graph, scope: EmitScope) {
     this.#graph = graph;
-    this.#plan = plan;
-    this.#solved = solved;
-    this.#fresh = freshNames(graph);
+    this.#scope = scope;
+    this.#plan = scope.plan;
+    this.#fresh = scope.fresh;
     this.#dynamic = createDynamicEmitter(this.#fresh);
     this.#initializers = new Map(graph.initializers);
     this.#outputs = new Set(graph.outputs.map((o) => o.name));
@@ -72,7 +83,12 @@ class QdqEmitter {
     const seenIds = new Set(
       Object.values(this.#plan.nodes).flatMap((n) => n.outputs.filter((id) => id !== null)),
     );
+    const own = new Set([
+      ...this.#graph.inputs.map((v) => v.name),
+      ...this.#graph.nodes.flatMap((n) => n.outputs),
+    ]);
     for (const [id, { value }] of Object.entries(this.#plan.activations)) {
+      if (!own.has(value)) continue;
       this.#variants.set(value, [...(this.#variants.get(value) ?? []), id]);
       const seen = seenIds.has(id);
       const name = seen && this.#outputs.has(value) ? value : this.#fresh(`${id}_dequantized`);
@@ -88,7 +104,8 @@ class QdqEmitter {
       this.#addNode(node);
       for (const output of node.outputs) this.#addPairs(output);
     }
-    return { ...this.#graph, nodes: this.#nodes, initializers: this.#initializers };
+    const graph = { ...this.#graph, nodes: this.#nodes, initializers: this.#initializers };
+    return new GraphEditor(graph).finish({ prune: true });
   }
 
   #add(fragment: Fragment): void {
@@ -107,7 +124,8 @@ class QdqEmitter {
   #addNode(node: Node): void {
     const plan = this.#plan.nodes[node.name];
     const floatReads = new Map([...namesRead(node)].flatMap((name) => this.#seenName(name)));
-    const renamed = renameInputs(node, floatReads);
+    const inner = mapSubgraphs(node, (subgraph) => new QdqEmitter(subgraph, this.#scope).emit());
+    const renamed = renameInputs(inner, floatReads);
     const outputs = node.outputs.map((value) => this.#raw.get(value) ?? value);
     if (plan === undefined) {
       this.#nodes.push({ ...renamed, outputs });
@@ -158,13 +176,13 @@ class QdqEmitter {
   }
 
   #solvedWeight(initializer: string): SolvedWeight {
-    const found = this.#solved.get(initializer);
+    const found = this.#scope.solved.get(initializer);
     if (found !== undefined) return found;
     throw new FxqError('E_INTERNAL', `internal: weight '${initializer}' was planned but not solved`);
   }
 
   #stored(initializer: string): StoredTensor {
-    return required(this.#graph.initializers.get(initializer), `initializer ${initializer}`);
+    return required(this.#scope.constants.get(initializer), `initializer ${initializer}`);
   }
 
   #dynamicWeights(plan: NodePlan): DynamicWeight[] {

@@ -210,6 +210,26 @@ export function freeNames(graph: Graph): Set<string> {
   return free;
 }
 
+/** Every node of a graph and of the graphs inside it; a node comes before those in its subgraphs. */
+export function everyNode(graph: Graph): Node[] {
+  return graph.nodes.flatMap((node) => [node, ...subgraphsOf(node).flatMap((s) => everyNode(s.graph))]);
+}
+
+/**
+ * Constants by name, those of subgraphs included: initializers that are not graph inputs as well. Names must be unique
+ * across the model, as they are in prepared ones.
+ */
+export function everyConstant(graph: Graph): Map<string, StoredTensor> {
+  const inputs = new Set(graph.inputs.map((v) => v.name));
+  const constants = new Map([...graph.initializers].filter(([name]) => !inputs.has(name)));
+  for (const node of graph.nodes) {
+    for (const { graph: subgraph } of subgraphsOf(node)) {
+      for (const [name, stored] of everyConstant(subgraph)) constants.set(name, stored);
+    }
+  }
+  return constants;
+}
+
 /** How a node is shown in messages: its name, or its operator and first output when it has none. */
 export function describeNode(node: Node): string {
   if (node.name !== '') return `${node.opType} '${node.name}'`;

@@ -1,5 +1,5 @@
 /** Building the plan: roles, integer flow, ties and operand formats; scales come later, from data. */
-import { operatorFacts, type Graph, type Model, type Node } from '../onnx/index.js';
+import { everyConstant, operatorFacts, subgraphsOf, type Model, type Node } from '../onnx/index.js';
 import { matchRules } from './match.js';
 import {
   type ActivationQuantization,
@@ -9,7 +9,7 @@ import {
   type WeightQuantization,
 } from './plan.js';
 import { integerFlow, type Flow, type ResultPoint } from './propagate.js';
-import { assignRoles, type NodeRole, type ValueTypes, type WeightOperand } from './roles.js';
+import { assignRoles, type NodeRole, type Scope, type ValueTypes, type WeightOperand } from './roles.js';
 import { type GranularitySetting, type PlanSettings } from './settings.js';
 import { findTarget } from './targets/index.js';
 import { createTies } from './ties.js';
@@ -24,18 +24,26 @@ import { createTies } from './ties.js';
 export function planQuantization(model: Model, types: ValueTypes, settings: PlanSettings): Plan {
   const { graph } = model;
   const target = findTarget(settings.target);
-  const roles = assignRoles(graph, types, target, settings, matchRules(graph, settings.nodes));
-  const flow = integerFlow(graph, roles, target.fusesIntoSymmetric);
-  const builder = new PlanBuilder(graph, settings, flow, types);
+  const rules = matchRules(graph, settings.nodes);
+  const constants = everyConstant(graph);
+  const scope = { types, constants, target, settings, rules };
+  const roles = assignRoles(graph, { ...scope, observable: true });
+  const builder = new PlanBuilder(scope, integerFlow(graph, roles, target.fusesIntoSymmetric));
   for (const role of roles) builder.addNode(role);
+  for (const node of graph.nodes) addSubgraphs(builder, node, { ...scope, observable: false });
   return builder.finish(target.name);
 }
 
+function addSubgraphs(builder: PlanBuilder, node: Node, scope: Scope): void {
+  for (const { graph } of subgraphsOf(node)) {
+    for (const role of assignRoles(graph, scope)) builder.addNode(role);
+    for (const inner of graph.nodes) addSubgraphs(builder, inner, scope);
+  }
+}
+
 class PlanBuilder {
-  readonly #graph: Graph;
-  readonly #settings: PlanSettings;
+  readonly #scope: Omit<Scope, 'observable'>;
   readonly #flow: Flow;
-  readonly #types: ValueTypes;
   readonly #activations = new Map<string, Omit<ActivationQuantization, 'tie' | 'moved'>>();
   readonly #weights = new Map<string, WeightQuantization>();
   readonly #nodes = new Map<string, NodePlan>();
@@ -44,11 +52,9 @@ class PlanBuilder {
   /** Results that appear behind a fused activation, by that activation. */
   readonly #fused = new Map<Node, { id: string; by: Node }>();
 
-  constructor(graph: Graph, settings: PlanSettings, flow: Flow, types: ValueTypes) {
-    this.#graph = graph;
-    this.#settings = settings;
+  constructor(scope: Omit<Scope, 'observable'>, flow: Flow) {
+    this.#scope = scope;
     this.#flow = flow;
-    this.#types = types;
   }
 
   addNode(role: NodeRole): void {
@@ -101,14 +107,16 @@ class PlanBuilder {
       return none;
     }
     return node.outputs.map((value) =>
-      value !== '' && this.#types.get(value)?.dtype === 'float32' ? this.#activation(value, role) : null,
+      value !== '' && this.#scope.types.get(value)?.dtype === 'float32'
+        ? this.#activation(value, role)
+        : null,
     );
   }
 
   #activation(value: string, role: NodeRole): string {
-    const rule = this.#settings.tensors.filter((t) => t.tensor === value).at(-1);
+    const rule = this.#scope.settings.tensors.filter((t) => t.tensor === value).at(-1);
     const format = rule?.format ?? role.formats.activations;
-    const id = format === this.#settings.activations ? value : `${value}@${format}`;
+    const id = format === this.#scope.settings.activations ? value : `${value}@${format}`;
     if (!this.#activations.has(id)) {
       this.#activations.set(id, {
         value,
@@ -126,7 +134,7 @@ class PlanBuilder {
   }
 
   #addWeight(operand: WeightOperand, role: NodeRole): void {
-    const rank = this.#graph.initializers.get(operand.initializer)?.dims.length ?? 0;
+    const rank = this.#scope.constants.get(operand.initializer)?.dims.length ?? 0;
     // An element-wise kernel wants both operands of one type.
     const format = operand.slot === undefined ? role.formats.activations : role.formats.weights;
     this.#weights.set(operand.initializer, {
@@ -174,7 +182,7 @@ class PlanBuilder {
     if (role.role !== 'anchor' || facts?.category !== 'weighted' || facts.bias === undefined)
       return undefined;
     if (!role.weights.some((w) => w.slot !== undefined)) return undefined;
-    const bias = this.#graph.initializers.get(role.node.inputs[facts.bias] ?? '');
+    const bias = this.#scope.constants.get(role.node.inputs[facts.bias] ?? '');
     return bias?.dtype === 'float32' && bias.dims.length === 1 ? facts.bias : undefined;
   }
 

@@ -1,6 +1,6 @@
 /** Which nodes a rule means: by name, regular expression, operator type, or the stretch between two values. */
 import { FxqError, didYouMean } from '../core/index.js';
-import { namesRead, type Graph, type Node } from '../onnx/index.js';
+import { everyNode, namesRead, type Graph, type Node } from '../onnx/index.js';
 import { type NodeMatch, type NodeRule } from './settings.js';
 
 /** For every node, the rules that apply to it, in order. */
@@ -14,7 +14,7 @@ export type RulesOf = ReadonlyMap<Node, readonly NodeRule[]>;
 export function matchRules(graph: Graph, rules: readonly NodeRule[]): RulesOf {
   const found = new Map<Node, NodeRule[]>();
   for (const rule of rules) {
-    const nodes = graph.nodes.filter(matcher(graph, rule.match));
+    const nodes = everyNode(graph).filter(matcher(graph, rule.match));
     if (nodes.length === 0) throw matchesNothing(graph, rule.match);
     for (const node of nodes) found.set(node, [...(found.get(node) ?? []), rule]);
   }
@@ -73,13 +73,13 @@ function nodesBetween(graph: Graph, from: string, to: string): Set<Node> {
 }
 
 function matchesNothing(graph: Graph, match: NodeMatch): FxqError {
-  const names = graph.nodes.map((n) => n.name);
+  const nodes = everyNode(graph);
+  const names = nodes.map((n) => n.name);
   const hints: string[] = [];
   if (match.node !== undefined) hints.push(didYouMean(match.node, names));
-  if (match.opType !== undefined)
-    hints.push(didYouMean(match.opType, new Set(graph.nodes.map((n) => n.opType))));
+  if (match.opType !== undefined) hints.push(didYouMean(match.opType, new Set(nodes.map((n) => n.opType))));
   if (match.between !== undefined) {
-    const values = new Set(graph.nodes.flatMap((n) => [n.name, ...n.outputs]));
+    const values = new Set(nodes.flatMap((n) => [n.name, ...n.outputs]));
     hints.push(didYouMean(match.between.from, values), didYouMean(match.between.to, values));
   }
   const wanted = Object.entries(match)

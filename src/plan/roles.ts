@@ -6,6 +6,7 @@ import {
   weightSlots,
   type Graph,
   type Node,
+  type StoredTensor,
   type TensorType,
   type WeightSlot,
 } from '../onnx/index.js';
@@ -44,29 +45,25 @@ export interface NodeFormats {
   readonly solver: string;
 }
 
+const UNOBSERVABLE = 'values inside a subgraph are not observed during calibration';
+
 /** Lookup tables below this many elements stay float: there is nothing to gain. */
 const TABLE_MINIMUM = 1024;
 
-/** Roles of all nodes, in graph order. */
-export function assignRoles(
-  graph: Graph,
-  types: ValueTypes,
-  target: Target,
-  settings: PlanSettings,
-  rules: RulesOf,
-): NodeRole[] {
-  const inputs = new Set(graph.inputs.map((v) => v.name));
-  const isConstant = (name: string): boolean => graph.initializers.has(name) && !inputs.has(name);
-  return graph.nodes.map((node) => roleOf(node, { types, target, settings, rules, isConstant, graph }));
-}
-
-interface Scope {
-  readonly graph: Graph;
+/** What roles depend on besides the node. */
+export interface Scope {
   readonly types: ValueTypes;
+  readonly constants: ReadonlyMap<string, StoredTensor>;
   readonly target: Target;
   readonly settings: PlanSettings;
   readonly rules: RulesOf;
-  readonly isConstant: (name: string) => boolean;
+  /** Values inside a subgraph cannot be observed during calibration, so nothing there is quantized statically. */
+  readonly observable: boolean;
+}
+
+/** Roles of a graph's nodes, in its order. */
+export function assignRoles(graph: Graph, scope: Scope): NodeRole[] {
+  return graph.nodes.map((node) => roleOf(node, scope));
 }
 
 function roleOf(node: Node, scope: Scope): NodeRole {
@@ -97,10 +94,10 @@ function roleOf(node: Node, scope: Scope): NodeRole {
     (i) => !weights.some((w) => w.input === i) && isFloat(node.inputs[i] ?? '', scope.types),
   );
   const role = effectiveRole(support.role, formats, weights.length > 0);
-  if (role === undefined) return stay('activations are kept float');
+  if (role === undefined) return stay(scope.observable ? 'activations are kept float' : UNOBSERVABLE);
   if (role === 'weights' && weights.length === 0) return stay('it has no constant weights');
   if (isTable && weights.length > 0) {
-    const dims = scope.graph.initializers.get(weights[0]?.initializer ?? '')?.dims ?? [];
+    const dims = scope.constants.get(weights[0]?.initializer ?? '')?.dims ?? [];
     if (sizeOf(dims) < TABLE_MINIMUM) return stay('its table is too small to gain anything');
   }
   if (role !== 'weights' && activations.length === 0) return stay('it has no float activations');
@@ -112,8 +109,15 @@ function roleOf(node: Node, scope: Scope): NodeRole {
     if (refused !== undefined) return { ...stay(refused), role: 'weights', weights };
   }
   const why =
-    role === support.role ? `${scope.target.name}: ${describeRole(role)}` : 'activations are kept float';
+    role === support.role ? `${scope.target.name}: ${describeRole(role)}` : changedRole(role, scope);
   return { node, role, why, formats, activations, weights, outputRequired: support.output === 'required' };
+}
+
+function changedRole(role: Role, { observable }: Scope): string {
+  const reason = observable ? 'as asked' : UNOBSERVABLE;
+  return role === 'dynamic'
+    ? `activations are quantized at run time: ${reason}`
+    : `activations are kept float: ${reason}`;
 }
 
 function supportKey(node: Node): string {
@@ -143,7 +147,7 @@ function effectiveRole(role: Role, formats: NodeFormats, hasWeights: boolean): R
   return role === 'dynamic' || role === 'weights' ? role : undefined;
 }
 
-function formatsOf(node: Node, { settings, rules }: Scope): NodeFormats {
+function formatsOf(node: Node, { settings, rules, observable }: Scope): NodeFormats {
   const { weights, activations, granularity, solver } = settings;
   let formats: NodeFormats = { weights, activations, granularity, solver };
   for (const rule of rules.get(node) ?? []) {
@@ -154,6 +158,7 @@ function formatsOf(node: Node, { settings, rules }: Scope): NodeFormats {
       solver: rule.solver ?? formats.solver,
     };
   }
+  if (!observable && formats.activations !== 'float') formats = { ...formats, activations: 'dynamic' };
   if (formats.weights !== 'float') parseFormat(formats.weights);
   if (formats.activations !== 'float' && formats.activations !== 'dynamic') parseFormat(formats.activations);
   return formats;
@@ -167,9 +172,9 @@ function exclusion(node: Node, { rules }: Scope): string | undefined {
 }
 
 /** Constant operands: the weight of a layer, or the constant side of an element-wise operator. */
-function weightOperands(node: Node, { types, isConstant, graph }: Scope): WeightOperand[] {
+function weightOperands(node: Node, { types, constants }: Scope): WeightOperand[] {
   const isUsable = (name: string): boolean =>
-    isConstant(name) && isFloat(name, types) && graph.initializers.get(name)?.source.kind !== 'opaque';
+    constants.has(name) && isFloat(name, types) && constants.get(name)?.source.kind !== 'opaque';
   const slots = weightSlots(node);
   if (slots.length > 0) {
     const found = slots.filter((slot) => isUsable(node.inputs[slot.input] ?? ''));

@@ -10,7 +10,7 @@ import {
   type FitMethod,
   type Grouping,
 } from '../formats/index.js';
-import { loadTensor, type Graph } from '../onnx/index.js';
+import { everyConstant, loadTensor, type Graph } from '../onnx/index.js';
 import { isSymmetricWeight, type Granularity, type Plan, type SolvedWeight } from '../plan/index.js';
 import { toFloat32 } from '../tensor/index.js';
 
@@ -21,8 +21,9 @@ import { toFloat32 } from '../tensor/index.js';
  */
 export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map<string, SolvedWeight> {
   const solved = new Map<string, SolvedWeight>();
+  const constants = everyConstant(graph);
   for (const { initializer, format: name, granularity, minimumScale = [] } of Object.values(plan.weights)) {
-    const stored = required(graph.initializers.get(initializer), `initializer ${initializer}`);
+    const stored = required(constants.get(initializer), `initializer ${initializer}`);
     const values = toFloat32(loadTensor(stored, initializer));
     const format = parseFormat(name);
     const grouping = groupingOf(granularity, stored.dims);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { createRng } from '../../src/core/index.js';
 import { emitQdq } from '../../src/emit/index.js';
 import { auditKernels, openSession } from '../../src/engine/index.js';
-import { loadTensor, type Model } from '../../src/onnx/index.js';
+import { everyConstant, everyNode, loadTensor, type Model } from '../../src/onnx/index.js';
 import { roundToNearest } from '../../src/solve/round-to-nearest.js';
 import { errorSums, sqnr, tensor, toFloat32, type Tensor } from '../../src/tensor/index.js';
 import { model } from '../helpers/model.js';
@@ -224,5 +224,53 @@ describe('dynamic quantization', () => {
     const quantized = await quantizeFixed(m);
     expect(quantized.graph.nodes.map((n) => n.opType)).toEqual(['DynamicQuantizeLSTM']);
     expect(await sqnrAgainst(m, quantized, input([5, 2, 6]))).toBeGreaterThan(25);
+  });
+});
+
+describe('subgraphs', () => {
+  const branches = model`
+    opset 17
+    (float32[N,8] x, bool[] flag) => (float32[N,4] y) {
+      w: float32[8,8] = random(seed=1, scale=0.4)
+      a = MatMul(x, w)
+      r = Relu(a)
+      c = MatMul(r, w)
+      y = If<
+        then_branch = () => (float32[N,4] t) {
+          v: float32[8,4] = random(seed=2, scale=0.4)
+          t = MatMul(c, v)
+        },
+        else_branch = () => (float32[N,4] e) {
+          u: float32[4,8] = random(seed=3, scale=0.4)
+          b: float32[4] = random(seed=4, scale=0.4)
+          e = Gemm<transB=1>(c, u, b)
+        }
+      >(flag)
+    }`;
+
+  it('quantizes weights inside branches, activations there at run time', async () => {
+    const quantized = await quantizeFixed(branches);
+    const inner = everyNode(quantized.graph).filter((n) => !quantized.graph.nodes.includes(n));
+    expect(inner.map((n) => n.opType)).toEqual(
+      expect.arrayContaining(['MatMulInteger', 'DynamicQuantizeLinear']),
+    );
+    const stored = everyConstant(quantized.graph);
+    expect([stored.get('v_quantized')?.dtype, stored.get('u_quantized')?.dtype]).toEqual(['int8', 'int8']);
+    expect(stored.has('v')).toBe(false);
+    for (const flag of [0, 1]) {
+      const feeds = { x: input([4, 8]), flag: tensor('bool', [], [flag]) };
+      const [a, b] = await Promise.all(
+        [branches, quantized].map(async (m) =>
+          toFloat32((await (await openSession(m)).run(feeds)).get('y') as Tensor),
+        ),
+      );
+      expect(sqnr(errorSums(a ?? [], b ?? []))).toBeGreaterThan(25);
+    }
+  });
+
+  it('says why a node inside a branch is not quantized statically', async () => {
+    const plan = await planFixed(branches);
+    expect(plan.nodes.MatMul_t).toMatchObject({ decision: 'dynamic' });
+    expect(plan.nodes.MatMul_t?.why).toContain('inside a subgraph');
   });
 });
