@@ -1,20 +1,49 @@
-/** The one lens of weighted layers: a matrix, the Gram matrix of its inputs, and the grid its codes live on. */
+/** The one lens of weighted layers: a matrix, second moments of its inputs and outputs, and the grid of its codes. */
+import { assert } from '../core/index.js';
 
-/** The integer grid and how scales are shared along a row. */
+/** The integers a code may take. */
 export interface WeightGrid {
   /** Lowest and highest code, for example −8 and 7. */
   readonly low: number;
   readonly high: number;
   /** Zero point fixed at 0. */
   readonly symmetric: boolean;
-  /** One scale for all rows, one a row, or one for every `blockSize` columns of a row. */
-  readonly granularity: 'tensor' | 'channel' | 'block';
-  readonly blockSize?: number;
+}
+
+/** Which weights share a scale: weight (r, c) uses cell `rowSet[r]·blocks + block[c]`. */
+export interface ScaleSharing {
+  readonly rowSet: Int32Array;
+  readonly sets: number;
+  readonly block: Int32Array;
+  readonly blocks: number;
 }
 
 /**
- * Rounding of one layer as a quadratic problem. With inputs X (float) and X̂ (from the quantized prefix), per group:
- * `‖X̂Ŵᵀ − XWᵀ‖² = tr(ŴHŴᵀ) − 2 tr(ŴGWᵀ) + const`, H = X̂ᵀX̂, G = X̂ᵀX, both divided by the number of rows of X.
+ * Second moments of what a layer sees, X̂ [n × cols] per group, and of what it should give, Y [n × rows] without bias.
+ * All are divided by n.
+ */
+export interface Moments {
+  /** n: samples times positions. */
+  readonly count: number;
+  /** X̂ᵀX̂ per group, [cols × cols]. */
+  readonly gram: readonly Float64Array[];
+  /** Column means of X̂ per group, [cols]. */
+  readonly mean: readonly Float64Array[];
+  readonly target: Target;
+}
+
+export interface Target {
+  /** YᵀX̂, [rows × cols]. */
+  readonly product: Float64Array;
+  /** Column means of Y, [rows]. */
+  readonly mean: Float64Array;
+  /** Column means of Y², [rows]. */
+  readonly energy: Float64Array;
+}
+
+/**
+ * Rounding of one layer as a quadratic problem: minimize over codes and scales (and a bias, where the layer has one)
+ * `Σ_r importance_r · ‖X̂ŵ_r + b_r − y_r‖²`.
  */
 export interface LayerProblem {
   readonly name: string;
@@ -25,38 +54,82 @@ export interface LayerProblem {
   readonly groups: number;
   /** [rows × cols], row-major. */
   readonly weight: Float32Array;
-  /** H per group, [cols × cols]. */
-  readonly gram: readonly Float64Array[];
-  /** G per group when inputs are quantized, [cols × cols]; H itself otherwise. */
-  readonly cross?: readonly Float64Array[];
-  /** Mean of the inputs per group [cols], for bias correction. */
-  readonly inputMean?: readonly Float64Array[];
-  /** Held-out Gram matrices from samples not in `gram`, for the honest error. */
-  readonly heldOut?: readonly Float64Array[];
-  /** Rows of X behind `gram`: samples times positions. */
-  readonly samples: number;
-  /** Weight of each output channel's error; 1 when absent. */
+  readonly moments: Moments;
+  /** Moments of samples that `moments` has not seen, for the honest error. */
+  readonly heldOut?: Moments;
+  /** The layer can take a bias correction, so means cost nothing. */
+  readonly freeBias: boolean;
+  /** Weight of each output channel's error, [rows]; 1 when absent. */
   readonly importance?: Float32Array;
   /** 1 where a weight may be non-zero, [rows × cols]. */
   readonly mask?: Uint8Array;
   readonly grid: WeightGrid;
+  readonly sharing: ScaleSharing;
 }
 
-/** Codes and parameters, and the relative error `‖X̂Ŵᵀ − XWᵀ‖² / ‖XWᵀ‖²` before (nearest) and after. */
-export interface LayerSolution {
-  readonly solver: string;
+/** Codes with their parameters: what every solver looks for. */
+export interface QuantizedMatrix {
   /** [rows × cols]. */
   readonly codes: Int32Array;
-  /** [1], [rows], or [rows × blocks]. */
-  readonly scale: Float32Array;
+  /** One a cell, [sets · blocks]. */
+  readonly scale: Float64Array;
   readonly zeroPoint: Int32Array;
-  readonly biasCorrection?: Float32Array;
-  readonly error: {
-    readonly nearest: number;
-    readonly fit: number;
-    readonly heldOut?: number;
-    readonly heldOutNearest?: number;
-  };
-  /** True when the solver did no better than nearest and nearest was kept. */
+}
+
+/** A solver's answer, with the relative error `‖X̂Ŵᵀ + b − Y‖² / ‖Y‖²` of nearest rounding and of the answer. */
+export interface LayerSolution extends QuantizedMatrix {
+  readonly solver: string;
+  /** Added to the layer's bias, [rows]; only where the problem allows one. */
+  readonly biasCorrection?: Float64Array;
+  readonly error: LayerError;
+  /** True when the solver did no better than nearest, and nearest was kept. */
   readonly fellBack: boolean;
+}
+
+export interface LayerError {
+  readonly nearest: number;
+  readonly fit: number;
+  readonly heldOut?: number;
+  readonly heldOutNearest?: number;
+}
+
+/** Group of a row. */
+export function groupOf(problem: Pick<LayerProblem, 'rows' | 'groups'>, row: number): number {
+  return Math.floor(row / (problem.rows / problem.groups));
+}
+
+/** Sharing for one scale a tensor, one a row, or one for every `blockSize` columns of a row. */
+export function shareScales(
+  rows: number,
+  cols: number,
+  granularity: 'tensor' | 'channel' | 'block',
+  blockSize = cols,
+): ScaleSharing {
+  const blocks = granularity === 'block' ? Math.ceil(cols / blockSize) : 1;
+  return {
+    rowSet: Int32Array.from({ length: rows }, (_, r) => (granularity === 'tensor' ? 0 : r)),
+    sets: granularity === 'tensor' ? 1 : rows,
+    block: Int32Array.from({ length: cols }, (_, c) => (blocks === 1 ? 0 : Math.floor(c / blockSize))),
+    blocks,
+  };
+}
+
+/** The real value of every weight, [rows × cols]. */
+export function dequantize(
+  problem: Pick<LayerProblem, 'rows' | 'cols' | 'sharing' | 'mask'>,
+  quantized: QuantizedMatrix,
+): Float64Array {
+  const { rows, cols, sharing, mask } = problem;
+  const { codes, scale, zeroPoint } = quantized;
+  assert(codes.length === rows * cols, `${codes.length} codes for a ${rows}×${cols} matrix`);
+  const out = new Float64Array(rows * cols);
+  for (let r = 0, i = 0; r < rows; r++) {
+    const base = (sharing.rowSet[r] as number) * sharing.blocks;
+    for (let c = 0; c < cols; c++, i++) {
+      const cell = base + (sharing.block[c] as number);
+      if (mask === undefined || mask[i] === 1)
+        out[i] = ((codes[i] as number) - (zeroPoint[cell] as number)) * (scale[cell] as number);
+    }
+  }
+  return out;
 }

@@ -1,0 +1,84 @@
+/** GPTQ: columns are rounded one by one, and the columns still open absorb each error (arXiv 2210.17323). */
+import { cholesky, inverseUpperFactor, solveCholesky } from './linear-algebra.js';
+import { settle } from './nearest.js';
+import { groupOf, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
+import { quadraticOf, type Quadratic } from './quadratic.js';
+import { fitScales, nearestCode, type CellParameters, type ScaleRule } from './scales.js';
+
+export interface GptqOptions {
+  /** Added to the diagonal of H, relative to its mean. */
+  readonly damping: number;
+  /** Rounds the columns with most input energy first. Scales are static: fitted to the given weights beforehand. */
+  readonly actOrder: boolean;
+  readonly scales: ScaleRule;
+}
+
+export const GPTQ_DEFAULTS: GptqOptions = { damping: 0.01, actOrder: true, scales: 'mse' };
+
+/** Solves a layer with GPTQ. Needs more rows of input than columns to beat nearest. */
+export function gptq(problem: LayerProblem, options: Partial<GptqOptions> = {}): LayerSolution {
+  const settings = { ...GPTQ_DEFAULTS, ...options };
+  const quadratic = quadraticOf(problem, settings.damping);
+  const parameters = fitScales(problem, settings.scales, quadratic);
+  return settle(problem, 'gptq', gptqCodes(problem, quadratic, parameters, settings.actOrder));
+}
+
+/**
+ * GPTQ's codes for given scales.
+ *
+ * Where inputs are quantized, the weights rounded are those of the continuous optimum H⁻¹t: the objective is
+ * (ŵ − H⁻¹t)H(ŵ − H⁻¹t)ᵀ up to a constant.
+ */
+export function gptqCodes(
+  problem: LayerProblem,
+  quadratic: Quadratic,
+  parameters: CellParameters,
+  actOrder: boolean,
+): QuantizedMatrix {
+  const { rows, cols, sharing, grid, mask } = problem;
+  const codes = new Int32Array(rows * cols);
+  const perGroup = quadratic.gram.map((h) => {
+    const order = actOrder ? byEnergy(h, cols) : Array.from({ length: cols }, (_, c) => c);
+    const permuted = permute(h, order);
+    return { order, upper: inverseUpperFactor(permuted, cols), lower: cholesky(permuted, cols) };
+  });
+  for (let r = 0; r < rows; r++) {
+    const { order, upper, lower } = perGroup[groupOf(problem, r)] as (typeof perGroup)[number];
+    const linear = quadratic.linear.subarray(r * cols, (r + 1) * cols);
+    const w = solveCholesky(
+      lower,
+      cols,
+      order.map((c) => linear[c] as number),
+    );
+    const base = (sharing.rowSet[r] as number) * sharing.blocks;
+    for (let i = 0; i < cols; i++) {
+      const c = order[i] as number;
+      const cell = base + (sharing.block[c] as number);
+      const scale = parameters.scale[cell] as number;
+      const zero = parameters.zeroPoint[cell] as number;
+      const value = w[i] as number;
+      const code =
+        mask !== undefined && mask[r * cols + c] === 0 ? zero : nearestCode(value / scale, zero, grid);
+      codes[r * cols + c] = code;
+      const error = (value - (code - zero) * scale) / (upper[i * cols + i] as number);
+      for (let j = i + 1, at = i * cols + i + 1; j < cols; j++, at++)
+        w[j] = (w[j] as number) - error * (upper[at] as number);
+    }
+  }
+  return { codes, ...parameters };
+}
+
+/** Column indices by descending input energy; equal ones stay in order. */
+function byEnergy(h: Float64Array, n: number): number[] {
+  return Array.from({ length: n }, (_, c) => c).sort(
+    (a, b) => (h[b * n + b] as number) - (h[a * n + a] as number) || a - b,
+  );
+}
+
+function permute(h: Float64Array, order: readonly number[]): Float64Array {
+  const n = order.length;
+  const out = new Float64Array(n * n);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) out[i * n + j] = h[(order[i] as number) * n + (order[j] as number)] as number;
+  return out;
+}

@@ -1,0 +1,170 @@
+/** Starting scales and zero points: absolute maximum, least weight error, least output error by the Gram matrix. */
+import { roundHalfEven } from '../tensor/index.js';
+import { dequantize, type LayerProblem, type QuantizedMatrix, type WeightGrid } from './problem.js';
+import { byGroup, type Quadratic } from './quadratic.js';
+
+/** How a starting scale is chosen. */
+export type ScaleRule = 'absmax' | 'mse' | 'gram';
+
+export interface CellParameters {
+  /** One a cell. */
+  readonly scale: Float64Array;
+  readonly zeroPoint: Int32Array;
+}
+
+interface Candidate {
+  readonly scale: number;
+  readonly zeroPoint: number;
+}
+
+/**
+ * Scale and zero point of every cell.
+ *
+ * `absmax` covers all weights, `mse` clips where that lowers Σ(ŵ − w)², `gram` varies the latter's scale to lower the
+ * objective itself, nearest codes throughout.
+ */
+export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic: Quadratic): CellParameters {
+  const cells = problem.sharing.sets * problem.sharing.blocks;
+  const fitted = { scale: new Float64Array(cells), zeroPoint: new Int32Array(cells) };
+  for (const [cell, members] of cellMembers(problem).entries()) {
+    const values = Float64Array.from(members, (i) => problem.weight[i] as number);
+    const { scale, zeroPoint } =
+      rule === 'absmax' ? fullRange(values, problem.grid) : leastSquares(values, problem.grid);
+    fitted.scale[cell] = scale;
+    fitted.zeroPoint[cell] = zeroPoint;
+  }
+  return rule === 'gram' ? rescaled(problem, quadratic, fitted) : fitted;
+}
+
+/** Nearest code of every weight; 0 stays exactly representable where a mask forbids a weight. */
+export function nearestCodes(problem: LayerProblem, parameters: CellParameters): QuantizedMatrix {
+  const { rows, cols, sharing, grid, weight, mask } = problem;
+  const codes = new Int32Array(rows * cols);
+  for (let r = 0, i = 0; r < rows; r++) {
+    const base = (sharing.rowSet[r] as number) * sharing.blocks;
+    for (let c = 0; c < cols; c++, i++) {
+      const cell = base + (sharing.block[c] as number);
+      const zero = parameters.zeroPoint[cell] as number;
+      codes[i] =
+        mask !== undefined && mask[i] === 0
+          ? zero
+          : nearestCode((weight[i] as number) / (parameters.scale[cell] as number), zero, grid);
+    }
+  }
+  return { codes, ...parameters };
+}
+
+/** `clamp(round(x) + zeroPoint, low, high)`, ties to even. */
+export function nearestCode(x: number, zeroPoint: number, grid: WeightGrid): number {
+  const code = roundHalfEven(x) + zeroPoint;
+  return code < grid.low ? grid.low : code > grid.high ? grid.high : code;
+}
+
+/** Weight indices of every cell. */
+export function cellMembers(problem: Pick<LayerProblem, 'rows' | 'cols' | 'sharing'>): number[][] {
+  const { rows, cols, sharing } = problem;
+  const members = Array.from({ length: sharing.sets * sharing.blocks }, (): number[] => []);
+  for (let r = 0, i = 0; r < rows; r++) {
+    const base = (sharing.rowSet[r] as number) * sharing.blocks;
+    for (let c = 0; c < cols; c++, i++) members[base + (sharing.block[c] as number)]?.push(i);
+  }
+  return members;
+}
+
+/** The least scale that clips nothing; 1 for a cell of zeros. */
+function fullRange(values: Float64Array, grid: WeightGrid, shrink = 1): Candidate {
+  let min = 0;
+  let max = 0;
+  for (const v of values) {
+    if (v < min) min = v;
+    if (v > max) max = v;
+  }
+  if (min === 0 && max === 0) return { scale: 1, zeroPoint: grid.symmetric ? 0 : nearestCode(0, 0, grid) };
+  if (grid.symmetric) {
+    const below = grid.low < 0 ? min / grid.low : 0;
+    const above = grid.high > 0 ? max / grid.high : 0;
+    return { scale: shrink * Math.max(below, above), zeroPoint: 0 };
+  }
+  const scale = (shrink * (max - min)) / (grid.high - grid.low);
+  return { scale, zeroPoint: nearestCode(grid.low - (shrink * min) / scale, 0, grid) };
+}
+
+/** Least Σ(ŵ − w)² over clipping ranges, coarse then fine, and for asymmetric grids the neighbouring zero points. */
+function leastSquares(values: Float64Array, grid: WeightGrid): Candidate {
+  let best = fullRange(values, grid);
+  let least = squaredError(values, best, grid);
+  let shrinkOfBest = 1;
+  const consider = (shrink: number): void => {
+    const base = fullRange(values, grid, shrink);
+    for (const shift of grid.symmetric ? [0] : [0, -1, 1]) {
+      const zeroPoint = base.zeroPoint + shift;
+      if (zeroPoint < grid.low || zeroPoint > grid.high) continue;
+      const candidate = { scale: base.scale, zeroPoint: grid.symmetric ? 0 : zeroPoint };
+      const error = squaredError(values, candidate, grid);
+      if (error < least) {
+        least = error;
+        best = candidate;
+        shrinkOfBest = shrink;
+      }
+    }
+  };
+  for (let step = 1; step < 20; step++) consider(1 - step / 20);
+  const centre = shrinkOfBest;
+  for (let step = -4; step <= 4; step++)
+    if (step !== 0 && centre + step / 100 > 0) consider(centre + step / 100);
+  return best;
+}
+
+function squaredError(values: Float64Array, { scale, zeroPoint }: Candidate, grid: WeightGrid): number {
+  const low = grid.low - zeroPoint;
+  const high = grid.high - zeroPoint;
+  const inverse = 1 / scale;
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i] as number;
+    let code = Math.floor(v * inverse + 0.5);
+    if (code < low) code = low;
+    else if (code > high) code = high;
+    const d = code * scale - v;
+    sum += d * d;
+  }
+  return sum;
+}
+
+/** The scales times the factor in [0.6, 1.4] whose nearest codes cost least, set by set. */
+function rescaled(problem: LayerProblem, quadratic: Quadratic, start: CellParameters): CellParameters {
+  const { sharing } = problem;
+  const best = { scale: Float64Array.from(start.scale), zeroPoint: start.zeroPoint };
+  const least = new Float64Array(sharing.sets).fill(Infinity);
+  for (let step = -8; step <= 8; step++) {
+    const scale = start.scale.map((s) => s * (1 + step / 20));
+    const cost = costBySet(problem, quadratic, nearestCodes(problem, { scale, zeroPoint: start.zeroPoint }));
+    for (let set = 0; set < sharing.sets; set++) {
+      if ((cost[set] as number) >= (least[set] as number)) continue;
+      least[set] = cost[set] as number;
+      const cells = scale.subarray(set * sharing.blocks, (set + 1) * sharing.blocks);
+      best.scale.set(cells, set * sharing.blocks);
+    }
+  }
+  return best;
+}
+
+/** Objective of given codes, summed over the rows that share scales, [sets]. */
+export function costBySet(
+  problem: LayerProblem,
+  quadratic: Quadratic,
+  quantized: QuantizedMatrix,
+): Float64Array {
+  const { rows, cols, sharing, importance } = problem;
+  const values = dequantize(problem, quantized);
+  const product = byGroup(problem, values, quadratic.gram);
+  const cost = new Float64Array(sharing.sets);
+  for (let r = 0, i = 0; r < rows; r++) {
+    let form = quadratic.energy[r] as number;
+    for (let c = 0; c < cols; c++, i++)
+      form += (values[i] as number) * ((product[i] as number) - 2 * (quadratic.linear[i] as number));
+    const set = sharing.rowSet[r] as number;
+    cost[set] = (cost[set] as number) + (importance?.[r] ?? 1) * form;
+  }
+  return cost;
+}
