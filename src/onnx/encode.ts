@@ -22,7 +22,7 @@ import {
 } from './proto.js';
 import { encodeTensor, INLINE, type Placement } from './tensor-proto.js';
 
-/** Encodes a model; absent strings stay absent. `placement` says which initializers go to a file of their own. */
+/** Encodes a model; absent strings stay absent. `placement` says which tensors go to a file of their own. */
 export function encodeModel(model: Model, placement: Placement = INLINE): ModelProto {
   const opsets = new Map(model.rest?.opsetImport?.map((o) => [standardDomain(o.domain), o]));
   const metadata = new Map(model.rest?.metadataProps?.map((m) => [m.key ?? '', m]));
@@ -100,7 +100,7 @@ function encodeAttribute(name: string, attribute: Attribute, placement: Placemen
 }
 
 function encodeValue(attribute: Exclude<Attribute, { kind: 'other' }>, placement: Placement): unknown {
-  const tensor = (t: StoredTensor) => encodeTensor('', t);
+  const tensor = (t: StoredTensor) => encodeTensor('', t, placement);
   const graph = (g: Graph) => encodeGraph(g, placement);
   switch (attribute.kind) {
     case 'float':

@@ -67,7 +67,7 @@ export function serializeModel(model: Model, placement?: Placement): Uint8Array 
 }
 
 export interface WriteOptions {
-  /** Puts initializers into `<file>.data`; by default only when the model would not fit into one message. */
+  /** Puts tensors of 1 KiB and more into `<file>.data`; by default only when the model would not fit into one message. */
   readonly externalData?: boolean;
 }
 

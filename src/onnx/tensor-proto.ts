@@ -143,9 +143,10 @@ export function encodeTensor(name: string, stored: StoredTensor, placement: Plac
   if (source.kind === 'opaque' || dtype === undefined || dtype === 'string') return head;
   head.dims = dims.map(toLong);
   head.dataType = ELEMENT_TYPES[dtype].code;
-  const externalData = placement(name, stored);
+  const called = name === '' ? 'a tensor attribute' : name;
+  const externalData = placement(called, stored);
   if (externalData !== undefined) return { ...head, externalData, dataLocation: EXTERNAL };
-  const rawData = pack(dtype, loadTensor(stored, name).data);
+  const rawData = pack(dtype, loadTensor(stored, called).data);
   return rawData.length === 0 ? head : { ...head, rawData };
 }
 
