@@ -22,8 +22,14 @@ export function microscaling(name: string, element: MinifloatName): NumberFormat
     scale: 'e8m0',
     block: MX_BLOCK,
     opset: E8M0_OPSET,
+    onnx: storedForm(element),
     scaleFor: (absmax) => (absmax === 0 ? 1 : powerOfTwoScale(floorLog2(absmax) - maxExponent(element))),
   };
+}
+
+/** Blocks run along one axis of a stored tensor; activations would need their scales computed at run time. */
+function storedForm(element: MinifloatName): 'dequantize' | 'table' {
+  return minifloat(element).onnx === 'table' ? 'table' : 'dequantize';
 }
 
 /**
@@ -44,6 +50,7 @@ export function sharedExponentIntegers(
     scale: 'e8m0',
     block,
     opset: E8M0_OPSET,
+    onnx: 'dequantize',
     scaleFor: (absmax) => (absmax === 0 ? 1 : powerOfTwoScale(floorLog2(absmax) - bits + 2)),
   };
 }
