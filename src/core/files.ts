@@ -23,6 +23,7 @@ function reason(error: unknown): string {
     ENOTDIR: 'a part of the path is not a folder',
     ENOSPC: 'no space left on the device',
     EROFS: 'the file system is read-only',
+    ERR_FS_FILE_TOO_LARGE: 'it is larger than 2 GiB (large models need external data)',
   };
   return (code && words[code]) ?? (error instanceof Error ? error.message : String(error));
 }

@@ -173,7 +173,7 @@ function decodeAttribute(proto: AttributeProto, node: string, origin: Origin): A
     case 'int':
       return { kind, value: toBigInt(proto.i ?? 0), rest };
     case 'string':
-      return { kind, value: proto.s ?? new Uint8Array(), rest };
+      return { kind, value: Uint8Array.from(proto.s ?? []), rest };
     case 'tensor':
       return { kind, value: tensor(proto.t ?? {}), rest };
     case 'graph':

@@ -105,7 +105,7 @@ function disorder(graph: Graph, file: string, reader: string, input: string): Fx
       );
 }
 
-/** Values that a cycle runs through, in the order they are computed, the first one repeated at the end. */
+/** Values that a cycle runs through, each read by the next; the first one is repeated at the end. */
 function findCycle(graph: Graph): string[] | undefined {
   const producer = new Map(graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
   const reads = (value: string): string[] => {
@@ -129,8 +129,8 @@ function findCycle(graph: Graph): string[] | undefined {
         position.delete(top.value);
         path.pop();
       } else if (position.has(next)) {
-        const cycle = path.slice(position.get(next)).map(({ value }) => value);
-        return [...cycle.reverse(), top.value];
+        const readers = path.slice(position.get(next)).map(({ value }) => value);
+        return [next, ...readers.slice(1).reverse(), next];
       } else if (!done.has(next)) enter(next);
     }
   }
