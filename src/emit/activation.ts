@@ -6,55 +6,61 @@ import { type ActivationQuantization } from '../plan/index.js';
 import { dtypeCode, integerRange, tensor } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
 
+/** The codes of a value and the zero point they count from. */
+export interface Codes {
+  readonly code: string;
+  readonly zeroPoint: string;
+}
+
 /**
  * The pair for one variant of a value.
  *
- * @param raw    value to quantize
+ * @param raw    value to quantize; undefined when a node already writes the codes, under `codes.code`
  * @param result name of the dequantized value
+ * @param codes  names for codes and zero point
  */
 export function quantizePair(
   fresh: FreshName,
   id: string,
   quantization: ActivationQuantization,
-  raw: string,
+  raw: string | undefined,
   result: string,
+  codes: Codes,
 ): Fragment {
   const format = parseFormat(quantization.format);
-  const code = fresh(`${id}_quantized`);
   const name = (kind: string): { name: string } => ({ name: fresh(`${id}_${kind}`) });
   switch (format.onnx) {
     case 'qdq': {
       const scale = fresh(`${id}_scale`);
-      const zeroPoint = fresh(`${id}_zero_point`);
-      const limits = gridLimits(format, quantization);
-      const clipped = limits === undefined ? raw : fresh(`${id}_clipped`);
-      const [low, high] = [fresh(`${id}_low`), fresh(`${id}_high`)];
-      const pair = [
-        node('QuantizeLinear', [clipped, scale, zeroPoint], [code], {}, name('QuantizeLinear')),
-        node('DequantizeLinear', [code, scale, zeroPoint], [result], {}, name('DequantizeLinear')),
-      ];
-      const parameters: Fragment['initializers'] = [
-        [scale, tensor('float32', [], [quantization.scale[0] ?? 1])],
-        [zeroPoint, tensor(format.dtype, [], [quantization.zeroPoint[0] ?? 0])],
-      ];
-      if (limits === undefined) return { nodes: pair, initializers: parameters };
+      const parameters = [scale, codes.zeroPoint];
+      const back = node(
+        'DequantizeLinear',
+        [codes.code, ...parameters],
+        [result],
+        {},
+        name('DequantizeLinear'),
+      );
+      const there =
+        raw === undefined
+          ? EMPTY
+          : quantizeNode(fresh, id, quantization, format, raw, [codes.code, ...parameters]);
       return {
-        nodes: [node('Clip', [raw, low, high], [clipped], {}, name('Clip')), ...pair],
+        nodes: [...there.nodes, back],
         initializers: [
-          ...parameters,
-          [low, tensor('float32', [], [limits[0]])],
-          [high, tensor('float32', [], [limits[1]])],
+          [scale, tensor('float32', [], [quantization.scale[0] ?? 1])],
+          [codes.zeroPoint, tensor(format.dtype, [], [quantization.zeroPoint[0] ?? 0])],
+          ...there.initializers,
         ],
       };
     }
-    case 'cast':
-      return {
-        nodes: [
-          node('Cast', [raw], [code], { to: dtypeCode(format.dtype) }, name('Cast')),
-          node('Cast', [code], [result], { to: dtypeCode('float32') }, name('CastBack')),
-        ],
-        initializers: [],
-      };
+    case 'cast': {
+      const there =
+        raw === undefined
+          ? []
+          : [node('Cast', [raw], [codes.code], { to: dtypeCode(format.dtype) }, name('Cast'))];
+      const back = node('Cast', [codes.code], [result], { to: dtypeCode('float32') }, name('CastBack'));
+      return { nodes: [...there, back], initializers: [] };
+    }
     case 'dequantize':
     case 'table':
       throw new FxqError(
@@ -63,6 +69,39 @@ export function quantizePair(
         'Choose an integer, fixed-point or float8 format for activations.',
       );
   }
+}
+
+const EMPTY: Fragment = { nodes: [], initializers: [] };
+
+/** QuantizeLinear, behind a Clip where the grid is narrower than its element type. */
+function quantizeNode(
+  fresh: FreshName,
+  id: string,
+  quantization: ActivationQuantization,
+  format: NumberFormat,
+  raw: string,
+  [code, scale, zeroPoint]: readonly string[],
+): Fragment {
+  const limits = gridLimits(format, quantization);
+  const clipped = limits === undefined ? raw : fresh(`${id}_clipped`);
+  const quantize = node(
+    'QuantizeLinear',
+    [clipped, scale ?? '', zeroPoint ?? ''],
+    [code ?? ''],
+    {},
+    {
+      name: fresh(`${id}_QuantizeLinear`),
+    },
+  );
+  if (limits === undefined) return { nodes: [quantize], initializers: [] };
+  const [low, high] = [fresh(`${id}_low`), fresh(`${id}_high`)];
+  return {
+    nodes: [node('Clip', [raw, low, high], [clipped], {}, { name: fresh(`${id}_Clip`) }), quantize],
+    initializers: [
+      [low, tensor('float32', [], [limits[0]])],
+      [high, tensor('float32', [], [limits[1]])],
+    ],
+  };
 }
 
 /**

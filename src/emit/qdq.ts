@@ -18,7 +18,7 @@ import {
 } from '../onnx/index.js';
 import { type NodePlan, type Plan, type SolvedWeight } from '../plan/index.js';
 import { toFloat32 } from '../tensor/index.js';
-import { quantizePair } from './activation.js';
+import { quantizePair, type Codes } from './activation.js';
 import { integerBias } from './bias.js';
 import { createDynamicEmitter, type DynamicEmitter, type DynamicWeight } from './dynamic.js';
 import { freshNames, type Fragment, type FreshName } from './fragment.js';
@@ -64,6 +64,9 @@ class QdqEmitter {
   /** What readers of the plain value see instead, for values whose every reader sees the quantized one. */
   readonly #seen = new Map<string, string>();
   readonly #weights = new Map<string, string>();
+  readonly #codes = new Map<string, Codes>();
+  /** Ids whose codes a node writes itself. */
+  readonly #onCodes = new Set<string>();
   readonly #outputs: ReadonlySet<string>;
   /** Names under which producers write values whose dequantized form takes over their name. */
   readonly #raw = new Map<string, string>();
@@ -117,8 +120,34 @@ class QdqEmitter {
     for (const id of this.#variants.get(value) ?? []) {
       const quantization = required(this.#plan.activations[id], id);
       const result = required(this.#dequantized.get(id), id);
-      this.#add(quantizePair(this.#fresh, id, quantization, this.#raw.get(value) ?? value, result));
+      const raw = this.#onCodes.has(id) ? undefined : (this.#raw.get(value) ?? value);
+      this.#add(quantizePair(this.#fresh, id, quantization, raw, result, this.#codesOf(id)));
     }
+  }
+
+  #codesOf(id: string): Codes {
+    const known = this.#codes.get(id);
+    if (known !== undefined) return known;
+    const codes = { code: this.#fresh(`${id}_quantized`), zeroPoint: this.#fresh(`${id}_zero_point`) };
+    this.#codes.set(id, codes);
+    return codes;
+  }
+
+  /** A node that moves codes: it reads and writes them in place of the dequantized values. */
+  #addOnCodes(node: Node, plan: NodePlan): void {
+    const inputs = node.inputs.map((name, i) => {
+      const id = plan.inputs[i];
+      return id == null ? name : this.#codesOf(id).code;
+    });
+    const source = this.#codesOf(required(plan.inputs[0], 'operand'));
+    if (node.opType === 'Pad') inputs[2] = source.zeroPoint;
+    const outputs = node.outputs.map((name, i) => {
+      const id = plan.outputs[i];
+      if (id == null) return name;
+      this.#onCodes.add(id);
+      return this.#codesOf(id).code;
+    });
+    this.#nodes.push({ ...node, inputs, outputs });
   }
 
   #addNode(node: Node): void {
@@ -129,6 +158,10 @@ class QdqEmitter {
     const outputs = node.outputs.map((value) => this.#raw.get(value) ?? value);
     if (plan === undefined) {
       this.#nodes.push({ ...renamed, outputs });
+      return;
+    }
+    if (plan.onCodes === true) {
+      this.#addOnCodes(renamed, plan);
       return;
     }
     if (plan.decision === 'dynamic') {

@@ -92,6 +92,7 @@ class PlanBuilder {
       inputs,
       outputs,
       weights: weightNames(role),
+      ...(role.onCodes ? { onCodes: true } : {}),
       ...(bias === undefined ? {} : { bias }),
     });
   }

@@ -64,6 +64,8 @@ export interface NodePlan {
   readonly outputs: readonly (string | null)[];
   /** Quantized initializers by input index. */
   readonly weights: Readonly<Record<number, string>>;
+  /** Written on codes, without conversions around it. */
+  readonly onCodes?: boolean;
   /** Input index of a bias stored as int32 with scale `s_x · s_w`. */
   readonly bias?: number;
 }

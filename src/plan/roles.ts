@@ -35,6 +35,7 @@ export interface NodeRole {
   readonly activations: readonly number[];
   readonly weights: readonly WeightOperand[];
   readonly outputRequired: boolean;
+  readonly onCodes: boolean;
 }
 
 /** Formats one node asks for, after its rules. */
@@ -76,6 +77,7 @@ function roleOf(node: Node, scope: Scope): NodeRole {
     activations: [],
     weights: [],
     outputRequired: false,
+    onCodes: false,
   });
   const excluded = exclusion(node, scope);
   if (excluded !== undefined) return stay(excluded);
@@ -86,7 +88,7 @@ function roleOf(node: Node, scope: Scope): NodeRole {
   const support: Target['operators'][string] | undefined =
     isTable && weights.length === 0 ? { role: 'move' } : scope.target.operators[supportKey(node)];
   if (support === undefined) return stay(`${scope.target.name} has no integer kernel for ${node.opType}`);
-  const refusal = support.refuses?.(node);
+  const refusal = support.refuses?.(node, scope.constants);
   if (refusal !== undefined) return stay(refusal);
   if (facts?.category === 'weighted' && formats.weights === 'float')
     return stay('its weights are kept float');
@@ -110,7 +112,16 @@ function roleOf(node: Node, scope: Scope): NodeRole {
   }
   const why =
     role === support.role ? `${scope.target.name}: ${describeRole(role)}` : changedRole(role, scope);
-  return { node, role, why, formats, activations, weights, outputRequired: support.output === 'required' };
+  return {
+    node,
+    role,
+    why,
+    formats,
+    activations,
+    weights,
+    outputRequired: support.output === 'required',
+    onCodes: support.onCodes === true,
+  };
 }
 
 function changedRole(role: Role, { observable }: Scope): string {

@@ -1,5 +1,7 @@
 /** Targets as data: what an executor can do with quantized operators. */
-import { type Node } from '../onnx/index.js';
+import { type Node, type StoredTensor } from '../onnx/index.js';
+
+export type Constants = ReadonlyMap<string, StoredTensor>;
 
 /**
  * How a target treats an operator.
@@ -16,8 +18,13 @@ export interface OperatorSupport {
   readonly role: Role;
   /** Whether the integer kernel exists only when the output is quantized too. */
   readonly output?: 'required' | 'free';
+  /**
+   * Written so that it moves codes, without Dequantize and Quantize around it, because the target would not take them
+   * away: the operator takes integer tensors as it is.
+   */
+  readonly onCodes?: boolean;
   /** Why this particular node is not supported, or undefined when it is. */
-  readonly refuses?: (node: Node) => string | undefined;
+  readonly refuses?: (node: Node, constants: Constants) => string | undefined;
 }
 
 export interface Target {

@@ -227,6 +227,35 @@ describe('dynamic quantization', () => {
   });
 });
 
+describe('movement of codes', () => {
+  const shortcut = (value: string): Model => model`
+    opset 17
+    (float32[N,4,8,8] x) => (float32[N,8,8,8] y) {
+      w: float32[4,4,1,1] = random(seed=1, scale=0.4)
+      u: float32[8,4,1,1] = random(seed=2, scale=0.4)
+      v: float32[8,8,1,1] = random(seed=3, scale=0.4)
+      pads: int64[8] = {0, 2, 0, 0, 0, 2, 0, 0}
+      value: float32 = ${value}
+      a = Conv(x, w)
+      p = Pad(a, pads, value)
+      b = Conv(a, u)
+      s = Add(p, b)
+      y = Conv(s, v)
+    }`;
+
+  it('pads codes with the zero point', async () => {
+    const quantized = await quantizeFixed(shortcut('0'));
+    const pad = quantized.graph.nodes.find((n) => n.opType === 'Pad');
+    expect(pad?.inputs).toEqual(['a_quantized', 'pads', 'a_zero_point']);
+    expect(await sqnrAgainst(shortcut('0'), quantized, input([2, 4, 8, 8]))).toBeGreaterThan(20);
+  });
+
+  it('leaves a Pad with another value float', async () => {
+    const plan = await planFixed(shortcut('0.3'));
+    expect(plan.nodes.Pad_p).toMatchObject({ decision: 'float', why: 'it pads with a value other than 0' });
+  });
+});
+
 describe('subgraphs', () => {
   const branches = model`
     opset 17

@@ -15,6 +15,8 @@ function sandwich(lines: string, channels = 4): ReturnType<typeof model> {
       k: float32[4,1,1] = random(seed=3, scale=1)
       half: int64[1] = {2}
       zero: int64[1] = {0}
+      pads: int64[8] = {0, 0, 1, 1, 0, 0, 0, 0}
+      halves: int64[2] = {4, 4}
       axis: int64[1] = {1}
       shape: int64[4] = {0, 4, 16, 4}
       twice: int64[4] = {1, 1, 2, 1}
@@ -46,11 +48,13 @@ const MOVERS: [operator: string, lines: string, kernel: string, channels?: numbe
   ['Expand', 'm = Expand(a, grown)', 'Expand'],
   ['Flatten', 'f = Flatten(a)\n m = Reshape(f, shape)', 'Reshape'],
   ['MaxPool', 'm = MaxPool<kernel_shape=[2,2]>(a)', 'NhwcMaxPool'],
+  ['Pad', 'm = Pad(a, pads)', 'Pad'],
   ['ReduceMax', 'm = ReduceMax<axes=[2]>(a)', 'ReduceMax'],
   ['ReduceMin', 'm = ReduceMin<axes=[2]>(a)', 'ReduceMin'],
   ['Reshape', 'm = Reshape(a, shape)', 'Reshape'],
   ['Resize', 'm = Resize<mode="nearest">(a, _, scales)', 'Resize'],
   ['Slice', 'm = Slice(a, zero, half, axis)', 'Slice', 2],
+  ['Split', 'm, n = Split<axis=2>(a, halves)', 'Split'],
   ['Squeeze', 's = Squeeze(a, zero)\n m = Unsqueeze(s, zero)', 'Unsqueeze'],
   ['Tile', 'm = Tile(a, twice)', 'Tile'],
   ['Transpose', 'm = Transpose<perm=[0,1,3,2]>(a)', 'Transpose'],

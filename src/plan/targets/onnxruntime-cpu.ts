@@ -1,5 +1,16 @@
 /** onnxruntime on CPUs. What fuses was read off optimized graphs of version 1.30; `test/plan/targets.test.ts` does so again. */
-import { type Target } from '../target.js';
+import { loadTensor, stringAttribute, type Node } from '../../onnx/index.js';
+import { toFloat32 } from '../../tensor/index.js';
+import { type Constants, type Target } from '../target.js';
+
+/** Only zeros are sure to be on the grid. */
+function padsWithOther(node: Node, constants: Constants): string | undefined {
+  const value = node.inputs[2] ?? '';
+  if (value === '' || stringAttribute(node, 'mode', 'constant') !== 'constant') return undefined;
+  const stored = constants.get(value);
+  const isZero = stored !== undefined && toFloat32(loadTensor(stored, value)).every((v) => v === 0);
+  return isZero ? undefined : 'it pads with a value other than 0';
+}
 
 export const ONNXRUNTIME_CPU: Target = {
   name: 'onnxruntime-cpu',
@@ -28,11 +39,13 @@ export const ONNXRUNTIME_CPU: Target = {
     Expand: { role: 'move' },
     Flatten: { role: 'move' },
     MaxPool: { role: 'move' },
+    Pad: { role: 'move', onCodes: true, refuses: padsWithOther },
     ReduceMax: { role: 'move' },
     ReduceMin: { role: 'move' },
     Reshape: { role: 'move' },
     Resize: { role: 'move' },
     Slice: { role: 'move' },
+    Split: { role: 'move', onCodes: true },
     Squeeze: { role: 'move' },
     Tile: { role: 'move' },
     Transpose: { role: 'move' },
