@@ -22,5 +22,6 @@ export {
   type WeightSlot,
 } from './operators.js';
 export { loadTensor, storeTensor, tensorBytes, tensorChunks } from './stored-tensor.js';
+export { parseTensor } from './tensor-file.js';
 export { type Placement } from './tensor-proto.js';
 export { formatGraph, formatModel, formatNode, type TextOptions } from './text.js';

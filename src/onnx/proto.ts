@@ -175,6 +175,11 @@ export function decodeModelProto(bytes: Uint8Array): ModelProto {
   return MODEL.decode(reader) as ModelProto;
 }
 
+/** Decodes a serialized TensorProto; throws protobufjs errors on malformed input. */
+export function decodeTensorProto(bytes: Uint8Array): TensorProto {
+  return TENSOR.decode(bytes) as TensorProto;
+}
+
 /**
  * Serializes a ModelProto, unknown fields included, as chunks to be written one after the other. The elements of
  * large initializers are chunks of their own and are not copied: protobufjs alone needs several times the model's size.
