@@ -84,6 +84,8 @@ export interface MatrixProduct extends Arithmetic {
   readonly b: string;
   /** Constant [N]. */
   readonly bias?: string;
+  /** Length of the common axis. */
+  readonly depth: number;
 }
 
 /** v = Σ multiplier · (x − zeroPoint), operands broadcast. One term alone rescales. */
@@ -111,6 +113,8 @@ export interface AxisSum extends Arithmetic {
   readonly kind: 'axis-sum';
   readonly x: string;
   readonly axes: readonly number[];
+  /** Elements of one sum. */
+  readonly size: number;
   readonly keepDims: boolean;
 }
 
@@ -179,7 +183,12 @@ export type Movement =
     }
   /** Beginnings, then ends, one an axis; filled with `fill`, a code. */
   | { readonly op: 'pad'; readonly pads: readonly number[]; readonly fill: number }
-  | { readonly op: 'gather'; readonly axis: number; readonly indices: readonly number[]; readonly scalar: boolean }
+  | {
+      readonly op: 'gather';
+      readonly axis: number;
+      readonly indices: readonly number[];
+      readonly scalar: boolean;
+    }
   | { readonly op: 'expand'; readonly shape: readonly number[] };
 
 export interface Move {
