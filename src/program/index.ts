@@ -7,6 +7,7 @@ export { loop, type LoopResult, type LoopStep } from './loop.js';
 export { createProgram, isTensor, isValue, PROGRAM_OPSET, type Program } from './program.js';
 export { leaves, mapTree, type MapTree, type Tree } from './tree.js';
 export { type Operand, type Value, type ValueType } from './value.js';
+export { type ConvOptions, type ConvTransposeOptions, type PoolOptions, type Window } from './ops/matrix.js';
 export * from './optimizers.js';
 export * from './rounding.js';
 export * from './schedules.js';

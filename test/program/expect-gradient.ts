@@ -4,6 +4,7 @@
  */
 import { expect } from 'vitest';
 import { createRng, type Rng } from '../../src/core/index.js';
+import { type AttributeInput } from '../../src/onnx/index.js';
 import { createProgram, openProgram, pullBack, type Program, type Value } from '../../src/program/index.js';
 import { sizeOf, tensor, type DType, type Tensor } from '../../src/tensor/index.js';
 
@@ -111,4 +112,33 @@ export async function expectGradient(
 
 function typed(dtype: DType, dims: readonly number[], values: Float64Array): Tensor {
   return tensor(dtype, dims, dtype === 'float32' ? Float32Array.from(values) : Float64Array.from(values));
+}
+
+/** A node of an operator that has no method, or with attributes its method does not offer. */
+export function node(
+  p: Program,
+  opType: string,
+  inputs: readonly (Value | undefined)[],
+  dims: readonly number[],
+  attributes: Record<string, AttributeInput> = {},
+): Value {
+  return p.tape.op(
+    opType,
+    inputs,
+    { dtype: inputs.find((v) => v !== undefined)?.dtype ?? 'float32', dims },
+    attributes,
+  );
+}
+
+/** An operator on x with all sizes from `axis` on hidden before running, its result declared again. */
+export function unknownSize(
+  p: Program,
+  x: Value,
+  op: (x: Value) => Value,
+  dims: readonly number[],
+  axis = 2,
+): Value {
+  const hidden = (x.dims ?? []).map((d, i) => (i < axis ? d : null));
+  const y = op(p.tape.op('Identity', [x], { dtype: x.dtype, dims: hidden }));
+  return p.tape.op('Identity', [y], { dtype: x.dtype, dims });
 }

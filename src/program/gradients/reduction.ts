@@ -1,14 +1,13 @@
 /** Gradients of reductions and softmax. */
-import { intAttribute, intsAttribute } from '../../onnx/index.js';
-import { toNumbers } from '../../tensor/index.js';
 import { FxqError } from '../../core/index.js';
-import { describeNode } from '../../onnx/index.js';
+import { describeNode, intAttribute, intsAttribute } from '../../onnx/index.js';
+import { toNumbers } from '../../tensor/index.js';
 import { type Program } from '../program.js';
-import { dimsOf, normalizeAxes, rankOf, type Value } from '../value.js';
+import { normalizeAxes, rankOf, type Value } from '../value.js';
 import { input, output, outputGradient, unary, type Differentiation, type GradientRule } from './rule.js';
 
-/** Axes a reduction removes, from its attribute or its second input. */
-function reducedAxes(p: Program, d: Differentiation): number[] {
+/** Axes a reduction removes, from its attribute or its second input; `undefined` for all of them. */
+function reducedAxes(p: Program, d: Differentiation): number[] | undefined {
   const x = input(d, 0);
   const given = d.inputs[1];
   const constant = p.tape.constantOf(given);
@@ -21,25 +20,29 @@ function reducedAxes(p: Program, d: Differentiation): number[] {
   }
   const axes = constant === undefined ? intsAttribute(d.node, 'axes', []) : toNumbers(constant);
   if (axes.length > 0) return normalizeAxes(axes, rankOf(x)).sort((a, b) => a - b);
-  return intAttribute(d.node, 'noop_with_empty_axes', 0) === 1 ? [] : [...dimsOf(x).keys()];
+  return intAttribute(d.node, 'noop_with_empty_axes', 0) === 1 ? [] : undefined;
 }
 
-/** A rule of a reduction, given g and y with the reduced axes restored as size 1. */
+/**
+ * A rule of a reduction, given g and y with the reduced axes restored as size 1. The result may keep that size: the walk
+ * spreads it.
+ */
 function reduction(
-  rule: (p: Program, g: Value, x: Value, y: Value, axes: readonly number[]) => Value,
+  rule: (p: Program, g: Value, x: Value, y: Value, axes?: readonly number[]) => Value,
 ): GradientRule {
   return (p, d) => {
     const axes = reducedAxes(p, d);
-    const kept = intAttribute(d.node, 'keepdims', 1) === 1 || axes.length === 0;
-    const restore = (v: Value): Value => (kept ? v : p.unsqueeze(v, axes));
-    const x = input(d, 0);
-    return [p.expandLike(rule(p, restore(outputGradient(d)), x, restore(output(d)), axes), x)];
+    const kept = intAttribute(d.node, 'keepdims', 1) === 1;
+    // A scalar needs no axes: it is broadcast as it is.
+    const restore = (v: Value): Value =>
+      kept || axes === undefined || axes.length === 0 ? v : p.unsqueeze(v, axes);
+    return [rule(p, restore(outputGradient(d)), input(d, 0), restore(output(d)), axes)];
   };
 }
 
 /** Number of elements that one result sums, as a scalar of x's type. */
-function reducedCount(p: Program, x: Value, axes: readonly number[]): Value {
-  const sizes = axes.map((axis) => p.sizeAlong(x, axis));
+function reducedCount(p: Program, x: Value, axes?: readonly number[]): Value {
+  const sizes = axes?.map((axis) => p.sizeAlong(x, axis)) ?? [p.sizeOf(x)];
   return p.cast(sizes.length === 0 ? p.int64s([1]) : sizes.reduce((a, b) => p.mul(a, b)), x.dtype);
 }
 

@@ -1,10 +1,10 @@
 /** Reverse mode: from the gradients of some values to those of the values they were computed from. */
 import { FxqError } from '../../core/index.js';
-import { describeNode, type Dim } from '../../onnx/index.js';
+import { describeNode } from '../../onnx/index.js';
 import { isValue, type Program } from '../program.js';
 import { type Step } from '../tape.js';
 import { leaves, mapTree, type Tree } from '../tree.js';
-import { allKnown, describeType, isFloat, rankOf, sameShape, type Value } from '../value.js';
+import { describeType, isFloat, rankOf, sameShape, type Value } from '../value.js';
 import { BROADCASTING, GRADIENTS } from './table.js';
 
 /**
@@ -40,6 +40,10 @@ export function pullBack<T extends Tree<Value>>(
     const sum = sums.get(value.name);
     sums.set(value.name, sum === undefined ? fitted : p.add(sum, fitted));
   };
+  const total = (value: Value): Value | undefined => {
+    const sum = sums.get(value.name);
+    return sum === undefined ? undefined : spread(p, sum, value);
+  };
   for (const [value, gradient] of seeds) contribute(value, gradient, true);
 
   for (const step of steps.reverse()) {
@@ -48,21 +52,17 @@ export function pullBack<T extends Tree<Value>>(
     const [first] = outputs as [Value];
     const custom = p.tape.customGradient(first);
     if (custom !== undefined) {
-      const shares = custom.rule(sums.get(first.name) as Value);
+      const shares = custom.rule(total(first) as Value);
       custom.inputs.forEach((x, i) => contribute(x, shares[i], false));
     } else if (step.inputs.some((x) => x !== undefined && active.has(x.name))) {
       const shares = ruleOf(step)(p, {
         ...step,
-        gradients: step.outputs.map((y) => (y === undefined ? undefined : sums.get(y.name))),
+        gradients: step.outputs.map((y) => (y === undefined ? undefined : total(y))),
       });
       step.inputs.forEach((x, i) => contribute(x, shares[i], !BROADCASTING.has(step.node.opType)));
     }
   }
-  return mapTree<Value, Value>(
-    targets,
-    isValue,
-    (target) => sums.get(target.name) ?? p.fullLike(target, 0),
-  ) as T;
+  return mapTree<Value, Value>(targets, isValue, (target) => total(target) ?? p.fullLike(target, 0)) as T;
 }
 
 /** Names of the values through which a target can act: the targets and every float value computed from one. */
@@ -93,59 +93,58 @@ function ruleOf({ node }: Step) {
 
 /**
  * Sums a gradient over the axes along which its value was broadcast. `exact` promises that the shapes are the same even
- * where they are not known before running.
+ * where they are not known before running. Axes of size 1 stay so until {@link spread}.
  */
 function unbroadcast(p: Program, gradient: Value, value: Value, exact: boolean): Value {
   if (sameShape(gradient.dims, value.dims)) return gradient;
-  if (allKnown(gradient.dims) && allKnown(value.dims)) return sumTo(p, gradient, value, value.dims);
-  if (exact) return gradient;
-  return decidable(gradient, value)
-    ? sumTo(p, gradient, value, value.dims as readonly Dim[])
-    : sumToRuntime(p, gradient, value);
+  const axes = repeatedAxes(gradient, value);
+  if (axes !== undefined) return sumOver(p, gradient, axes, rankOf(gradient) - rankOf(value));
+  return exact ? gradient : sumWhenRunning(p, gradient, value);
 }
 
-/** Whether every axis is surely the same, or surely of size 1 in the value. */
-function decidable(gradient: Value, value: Value): boolean {
-  if (gradient.dims === undefined || value.dims === undefined) return false;
+/** Axes of the gradient that the value has only once or not at all; undefined where the shapes leave it open. */
+function repeatedAxes(gradient: Value, value: Value): number[] | undefined {
+  if (gradient.dims === undefined || value.dims === undefined) return undefined;
   const offset = gradient.dims.length - value.dims.length;
-  return value.dims.every((d, i) => d !== null && (d === 1 || d === gradient.dims?.[i + offset]));
+  const axes: number[] = [];
+  for (const [i, d] of gradient.dims.entries()) {
+    const own = i < offset ? 1 : (value.dims[i - offset] ?? null);
+    if (d === 1 || (d === own && d !== null)) {
+      if (i < offset) axes.push(i);
+    } else if (own === 1) axes.push(i);
+    else if (typeof d !== 'number' || typeof own !== 'number') return undefined;
+  }
+  return axes;
 }
 
-function sumTo(p: Program, gradient: Value, value: Value, dims: readonly Dim[]): Value {
-  const offset = rankOf(gradient) - dims.length;
-  const axes = [...Array(rankOf(gradient)).keys()].filter(
-    (i) => i < offset || (dims[i - offset] === 1 && gradient.dims?.[i] !== 1),
-  );
+function sumOver(p: Program, gradient: Value, axes: readonly number[], missing: number): Value {
   const sum = axes.length === 0 ? gradient : p.reduceSum(gradient, axes, true);
-  return sameShape(sum.dims, dims) ? sum : p.reshapeLike(sum, value);
+  return missing <= 0 ? sum : p.squeeze(sum, [...Array(missing).keys()]);
 }
 
 /** The same with the axes found when running: those of size 1 in the value, and those it does not have. */
-function sumToRuntime(p: Program, gradient: Value, value: Value): Value {
+function sumWhenRunning(p: Program, gradient: Value, value: Value): Value {
   const shape = p.shapeOf(gradient);
   const own = p.shapeOf(value);
-  const missing = p.tape.op(
-    'Sub',
-    [
-      p.tape.op('Size', [shape], { dtype: 'int64', dims: [] }),
-      p.tape.op('Size', [own], { dtype: 'int64', dims: [] }),
-    ],
-    {
-      dtype: 'int64',
-      dims: [],
-    },
-  );
-  const ones = p.expand(p.int64s([1]), p.unsqueeze(missing, [0]), [null]);
-  const aligned = p.concat([ones, own], 0);
-  const repeated = p.tape.op('NonZero', [p.not(p.equal(aligned, shape))], {
+  const ones = p.expand(p.int64s([1]), p.sub(p.shapeOf(shape), p.shapeOf(own)), [null]);
+  const repeated = p.tape.op('NonZero', [p.equal(p.concat([ones, own], 0), 1)], {
     dtype: 'int64',
     dims: [1, null],
   });
   const sum = p.tape.op(
     'ReduceSum',
     [gradient, p.squeeze(repeated, [0])],
-    { dtype: gradient.dtype, dims: gradient.dims },
+    { dtype: gradient.dtype, dims: undefined },
     { keepdims: 1, noop_with_empty_axes: 1 },
   );
   return p.reshapeLike(sum, value);
+}
+
+/** A gradient in the full shape of its value: an axis of size 1 stands for equal parts along it. */
+function spread(p: Program, gradient: Value, value: Value): Value {
+  const { dims } = gradient;
+  if (dims === undefined || sameShape(dims, value.dims)) return gradient;
+  const offset = value.dims === undefined ? 1 : value.dims.length - dims.length;
+  const narrow = offset > 0 || dims.some((d, i) => d === 1 && value.dims?.[i + offset] !== 1);
+  return narrow ? p.expandLike(gradient, value) : gradient;
 }

@@ -1,6 +1,6 @@
 /** Operators that move elements without computing: shapes, slices, gathers. */
 import { type Dim } from '../../onnx/index.js';
-import { sizeOf, tensor, toNumbers, type DType } from '../../tensor/index.js';
+import { sizeOf, tensor, type DType } from '../../tensor/index.js';
 import { type Tape } from '../tape.js';
 import {
   allKnown,
@@ -31,7 +31,7 @@ export function movementOps(t: Tape) {
       ? int64s(x.dims)
       : t.op('Shape', [x], { dtype: 'int64', dims: [x.dims?.length ?? null] });
 
-  /** x with another shape: sizes (one may be −1), or an int64 vector known only when running. */
+  /** x with another shape: sizes (0 keeps an axis, one may be −1), or an int64 vector known only when running. */
   const reshape = (x: Value, shape: readonly number[] | Value, dims?: readonly Dim[]): Value => {
     if ('name' in shape) {
       const rank = shape.dims?.[0];
@@ -60,6 +60,10 @@ export function movementOps(t: Tape) {
     return typeof dim === 'number' ? int64s([dim]) : gather(shapeOf(x), int64s([axis], 'axis'));
   };
 
+  /** Number of elements as an int64 scalar. */
+  const elementCount = (x: Value): Value =>
+    allKnown(x.dims) ? t.scalar(sizeOf(x.dims), 'int64') : t.op('Size', [x], { dtype: 'int64', dims: [] });
+
   const concat = (values: readonly Value[], axis: number): Value => {
     const [first] = values as [Value];
     const at = axis < 0 ? axis + rankOf(first) : axis;
@@ -81,6 +85,20 @@ export function movementOps(t: Tape) {
     });
   };
 
+  /** One value everywhere. */
+  const full = (
+    shape: readonly number[] | Value,
+    value: number,
+    dtype: DType = 'float32',
+    dims: readonly Dim[] | undefined = 'name' in shape ? undefined : shape,
+  ): Value =>
+    t.op(
+      'ConstantOfShape',
+      ['name' in shape ? shape : int64s(shape)],
+      { dtype, dims },
+      { value: tensor(dtype, [1], [value]) },
+    );
+
   const unsqueeze = (x: Value, axes: readonly number[]): Value => {
     const dims = dimsOf(x);
     const rank = dims.length + axes.length;
@@ -96,6 +114,7 @@ export function movementOps(t: Tape) {
     int64s,
     shapeOf,
     sizeAlong,
+    sizeOf: elementCount,
     reshape,
     /** x with the shape of another value of the same size. */
     reshapeLike: (x: Value, like: Value): Value =>
@@ -213,16 +232,10 @@ export function movementOps(t: Tape) {
     /** x with slices added at leading indices [..., 1]. */
     scatterAddRows: (x: Value, indices: Value, updates: Value): Value =>
       t.op('ScatterND', [x, indices, updates], x, { reduction: 'add' }),
-    /** A constant with one value everywhere, in the shape of another value. */
+    full,
+    /** One value everywhere, in the shape of another value. */
     fullLike: (x: Value, value: number, dtype: DType = x.dtype): Value =>
-      allKnown(x.dims)
-        ? t.constant(tensor(dtype, x.dims, new Array<number>(sizeOf(x.dims)).fill(value)), 'full')
-        : t.op(
-            'ConstantOfShape',
-            [shapeOf(x)],
-            { dtype, dims: x.dims },
-            { value: tensor(dtype, [1], [value]) },
-          ),
+      allKnown(x.dims) ? full(x.dims, value, dtype) : full(shapeOf(x), value, dtype, x.dims),
     /** 0, 1, …, count − 1 as int64. */
     range: (count: number | Value): Value =>
       typeof count === 'number'
@@ -239,12 +252,16 @@ export function movementOps(t: Tape) {
             dims: [null],
           }),
   };
+}
 
-  function reshapedDims(x: Value, shape: readonly number[]): readonly Dim[] {
-    if (!shape.includes(-1)) return shape;
-    const rest = shape.filter((d) => d !== -1).reduce((a, b) => a * b, 1);
-    return shape.map((d) => (d !== -1 ? d : allKnown(x.dims) ? sizeOf(x.dims) / rest : null));
-  }
+/** The shape a reshape yields: 0 keeps an axis, −1 takes what is left. */
+function reshapedDims(x: Value, shape: readonly number[]): readonly Dim[] | undefined {
+  const kept = shape.map((d, i): Dim => (d === 0 ? (x.dims?.[i] ?? null) : d));
+  if (!shape.includes(-1)) return kept;
+  const source = x.dims?.filter((_, i) => shape[i] !== 0);
+  const given = shape.filter((d) => d > 0);
+  const left = allKnown(source) ? sizeOf(source) / sizeOf(given) : null;
+  return kept.map((d) => (d === -1 ? left : d));
 }
 
 function sliceSize(dim: Dim, start: number, end: number, step: number): Dim {
@@ -252,10 +269,4 @@ function sliceSize(dim: Dim, start: number, end: number, step: number): Dim {
   const clamp = (v: number): number =>
     Math.min(Math.max(v < 0 ? v + dim : v, step > 0 ? 0 : -1), step > 0 ? dim : dim - 1);
   return Math.max(0, Math.ceil((clamp(end) - clamp(start)) / step));
-}
-
-/** Elements of an integer constant. */
-export function constantInts(t: Tape, value: Value | undefined): number[] | undefined {
-  const constant = t.constantOf(value);
-  return constant === undefined ? undefined : toNumbers(constant);
 }
