@@ -25,12 +25,15 @@ export class GraphEditor {
   readonly #producer = new Map<string, Node>();
   readonly #consumers = new Map<string, Set<Node>>();
   readonly #taken: Set<string>;
+  /** Place of each node in the order of the source. */
+  readonly #position: Map<Node, number>;
   #changed = false;
 
   /** `taken` names are not given to new values; pass one set for a model when its subgraphs are edited too. */
   constructor(graph: Graph, taken: Set<string> = namesOf(graph)) {
     this.#source = graph;
     this.#nodes = new Set(graph.nodes);
+    this.#position = new Map(graph.nodes.map((node, i) => [node, i]));
     this.initializers = new Map(graph.initializers);
     this.valueInfo = new Map(graph.valueInfo);
     this.inputs = graph.inputs;
@@ -137,8 +140,10 @@ export class GraphEditor {
     this.#changed = true;
   }
 
+  /** Puts a node in the place of another, also in the order of nodes. */
   replace(before: Node, after: Node): Node {
     this.remove(before);
+    this.#position.set(after, this.#position.get(before) ?? Infinity);
     return this.add(after);
   }
 
@@ -204,12 +209,11 @@ export class GraphEditor {
   }
 
   #sorted(): Node[] {
-    const position = new Map(this.#source.nodes.map((n, i) => [n, i]));
     const order: Node[] = [];
     const state = new Map<Node, 'open' | 'done'>();
     // Depth-first from the original order keeps untouched graphs as they were and puts new nodes before their readers.
     const seeds = [...this.#nodes].sort(
-      (a, b) => (position.get(a) ?? Infinity) - (position.get(b) ?? Infinity) || 0,
+      (a, b) => (this.#position.get(a) ?? Infinity) - (this.#position.get(b) ?? Infinity) || 0,
     );
     for (const seed of seeds) {
       const stack: Node[] = [seed];

@@ -8,15 +8,11 @@ import {
   type Node,
 } from '../onnx/index.js';
 import { sizeOf, stridesOf, type Tensor } from '../tensor/index.js';
+import { type Affine } from './affine.js';
 import { channelVector, realsOf, roundReals, type ChannelAxis } from './constants.js';
+import { isOperator } from './pattern.js';
 import { isRefusal, refuse, type Refusal } from './rule.js';
 import { notConstant, type Scope } from './scope.js';
-
-/** `y → scale ⊙ y + shift`, one entry an output channel. */
-export interface Affine {
-  readonly scale: Float64Array;
-  readonly shift: Float64Array;
-}
 
 /** A layer with constant weight and bias. */
 export interface Layer extends ChannelAxis {
@@ -29,9 +25,10 @@ export interface Layer extends ChannelAxis {
 /** Operators with one weight at input 1, by the input of their bias. */
 const BIAS_INPUT = { Conv: 2, ConvTranspose: 2, Gemm: 2, MatMul: undefined } as const;
 
-/** Whether a node is a layer that may take an affine map into its weight. */
-export function isFoldableLayer(node: Node | undefined): node is Node {
-  return node !== undefined && node.domain === '' && node.opType in BIAS_INPUT;
+/** Whether a node is a layer that may take an affine map; a product of two activations is none. */
+export function isFoldableLayer(node: Node | undefined, scope: Scope): node is Node {
+  if (node === undefined || node.domain !== '' || !(node.opType in BIAS_INPUT)) return false;
+  return !isOperator(node, 'Gemm', 'MatMul') || scope.constant(node.inputs[1] ?? '') !== undefined;
 }
 
 function biasInput(node: Node): number | undefined {
@@ -121,31 +118,44 @@ export interface FoldedLayer {
   readonly bias: Tensor | undefined;
 }
 
+/** What a layer reads and writes once it is folded. */
+export interface Ends {
+  readonly input: string;
+  readonly output: string;
+}
+
 /**
- * Replaces layer and `last`, the affine node behind it, by the folded layer, which then writes what `last` wrote.
- * Weight and bias become new initializers, so that others may go on reading the old ones.
+ * Puts the folded layer in the place of the layer, between other ends; the nodes it took in must be gone. Weight and bias
+ * become new initializers, so that others may go on reading the old ones.
  */
-export function replaceByFolded(folded: FoldedLayer, last: Node, { graph }: Scope): void {
-  const { layer, weight, bias } = folded;
+export function replaceLayer({ layer, weight, bias }: FoldedLayer, ends: Ends, { graph }: Scope): void {
   const { node } = layer;
-  const inputs = [...node.inputs];
+  const inputs = [ends.input, ...node.inputs.slice(1)];
   if (weight !== undefined) inputs[1] = graph.addInitializer(foldedName(inputs[1] ?? ''), weight);
-  graph.remove(node);
-  graph.remove(last);
-  const output = last.outputs[0] ?? '';
   const slot = biasInput(node);
-  if (slot === undefined && bias !== undefined) {
+  if (bias !== undefined && slot === undefined) {
     // MatMul has no bias: the shift stays behind it as an addition.
-    const product = graph.uniqueName(`${output}_product`);
-    const shift = graph.addInitializer(foldedName(`${node.name}_bias`), bias);
-    graph.add({ ...node, inputs, outputs: [product] });
-    graph.add(createNode('Add', [product, shift], [output], {}, { name: last.name }));
+    const product = graph.uniqueName(`${ends.output}_product`);
+    const shift = graph.addInitializer(`${node.name}_shift`, bias);
+    graph.replace(node, { ...node, inputs, outputs: [product] });
+    const name = graph.uniqueName(`${node.name}_add`);
+    graph.add(createNode('Add', [product, shift], [ends.output], {}, { name }));
     return;
   }
-  if (slot !== undefined && bias !== undefined)
-    inputs[slot] = graph.addInitializer(foldedName(inputs[slot] ?? `${node.name}_bias`), bias);
+  if (bias !== undefined && slot !== undefined)
+    inputs[slot] = graph.addInitializer(foldedName(inputs[slot] || `${node.name}_bias`), bias);
   const beta = node.opType === 'Gemm' && node.attributes.has('beta') ? { beta: float(1) } : {};
-  graph.add({ ...withAttributes(node, beta), inputs, outputs: [output] });
+  graph.replace(node, { ...withAttributes(node, beta), inputs, outputs: [ends.output] });
+}
+
+/** Σ W over what each output channel sums, times α of Gemm: what the layer makes of an input of ones. */
+export function weightSums({ node, weight, channels }: Layer): Float64Array {
+  const { channelOf } = channelIndex(node, weight);
+  const alpha = node.opType === 'Gemm' ? floatAttribute(node, 'alpha', 1) : 1;
+  const sums = new Float64Array(channels);
+  for (const [i, w] of (realsOf(weight) ?? []).entries())
+    sums[channelOf(i)] = (sums[channelOf(i)] ?? 0) + alpha * w;
+  return sums;
 }
 
 /** `w` and `w_folded_1` both give `w_folded`, so that names do not grow with every fold. */

@@ -1,16 +1,24 @@
 /** The passes that prepare a model, in order. */
 import { checkAbort, type Context, type Note } from '../core/index.js';
 import { type Model } from '../onnx/index.js';
+import { fuse } from './fusion.js';
 import { type Pass } from './pass.js';
+import { batchNormToConv } from './rules/batchnorm-to-conv.js';
 import { constantsToInitializers } from './rules/constants-to-initializers.js';
 import { foldAffineMaps } from './rules/fold-affine.js';
 import { foldConstants } from './rules/fold-constants.js';
+import { foldScalarBefore } from './rules/fold-scalar-before.js';
 import { foldShapes } from './rules/fold-shapes.js';
 import { freezeInitializers } from './rules/freeze-initializers.js';
+import { gelu } from './rules/fuse-gelu.js';
+import { hardSwish } from './rules/fuse-hard-swish.js';
+import { layerNormalization } from './rules/fuse-layer-normalization.js';
 import { inferTypes } from './rules/infer-types.js';
+import { matMulAddToGemm } from './rules/matmul-add-to-gemm.js';
 import { prune } from './rules/prune.js';
 import { removeNoOps } from './rules/remove-no-ops.js';
 import { uniqueNames } from './rules/unique-names.js';
+import { unshareInitializers } from './rules/unshare-initializers.js';
 
 /** What `prepare` runs, again and again until no pass finds anything to do. */
 export const PASSES: readonly Pass[] = [
@@ -21,7 +29,14 @@ export const PASSES: readonly Pass[] = [
   removeNoOps,
   foldShapes,
   foldConstants,
+  fuse(layerNormalization),
+  fuse(gelu),
+  fuse(hardSwish),
   foldAffineMaps,
+  foldScalarBefore,
+  batchNormToConv,
+  matMulAddToGemm,
+  unshareInitializers,
   prune,
 ];
 

@@ -119,7 +119,11 @@ export const removeNoOps = rule<Match, Match>({
   pattern: (node, scope) => {
     const index = node.domain === '' ? TESTS.get(node.opType)?.(node, scope) : undefined;
     if (index === undefined) return undefined;
-    return { node, input: node.inputs[index] ?? '', output: node.outputs[0] ?? '' };
+    const match = { node, input: node.inputs[index] ?? '', output: node.outputs[0] ?? '' };
+    // Between an input, a constant or an outer value and a graph output, a node is needed to give the output its name.
+    const isNaming =
+      scope.graph.isGraphOutput(match.output) && scope.graph.producer(match.input) === undefined;
+    return isNaming ? undefined : match;
   },
 
   check: (match, { graph }): Match | Refusal => {
@@ -128,8 +132,7 @@ export const removeNoOps = rule<Match, Match>({
     if (mask !== '' && (graph.isGraphOutput(mask) || graph.consumers(mask).length > 0))
       return refuse(`its second output '${mask}' is read`);
     if (!graph.isGraphOutput(output)) return match;
-    if (graph.isGraphOutput(input)) return refuse(`'${input}' and '${output}' are both graph outputs`);
-    return graph.producer(input) === undefined ? refuse(`no node of this graph computes '${input}'`) : match;
+    return graph.isGraphOutput(input) ? refuse(`'${input}' and '${output}' are both graph outputs`) : match;
   },
 
   rewrite: ({ node, input, output }, { graph }) => {

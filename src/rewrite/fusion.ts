@@ -1,0 +1,49 @@
+/** Fusions: a group of nodes that spells out an operator becomes that operator. */
+import { node as createNode, type AttributeInput, type Node } from '../onnx/index.js';
+import { type Tensor } from '../tensor/index.js';
+import { type Pass } from './pass.js';
+import { leak, outputOf } from './pattern.js';
+import { refuse, rule } from './rule.js';
+import { type Scope } from './scope.js';
+
+/** A group of nodes and the operator's inputs; constants that are not in the graph yet come as tensors. */
+export interface Spelling {
+  readonly nodes: readonly Node[];
+  /** The node whose output is the result. */
+  readonly last: Node;
+  readonly inputs: readonly (string | Tensor)[];
+  readonly attributes?: Readonly<Record<string, AttributeInput>>;
+}
+
+export interface Fusion {
+  readonly name: string;
+  readonly operator: string;
+  /** First opset that has the operator. */
+  readonly since: number;
+  /** The group around a node, or undefined. */
+  readonly pattern: (node: Node, scope: Scope) => Spelling | undefined;
+}
+
+/** The pass that applies a fusion. The new node takes the place and the name of the group's last one. */
+export function fuse({ name, operator, since, pattern }: Fusion): Pass {
+  return rule<Spelling, Spelling>({
+    name,
+    pattern,
+    check: (group, scope) => {
+      if (scope.opset < since)
+        return refuse(`${operator} needs opset ${since}, the model has ${scope.opset}`);
+      const seen = leak(group.nodes, group.last, scope);
+      return seen === undefined ? group : refuse(seen);
+    },
+    rewrite: ({ nodes, last, inputs, attributes }, { graph }) => {
+      const names = inputs.map((input) =>
+        typeof input === 'string' ? input : graph.addInitializer(`${last.name}_${operator}`, input),
+      );
+      for (const node of nodes) if (node !== last) graph.remove(node);
+      graph.replace(
+        last,
+        createNode(operator, names, [outputOf(last)], { ...attributes }, { name: last.name }),
+      );
+    },
+  });
+}
