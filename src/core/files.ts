@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -21,6 +22,7 @@ function reason(error: unknown): string {
     EPERM: 'operation not permitted',
     EISDIR: 'it is a folder',
     ENOTDIR: 'a part of the path is not a folder',
+    EEXIST: 'a part of the path is not a folder',
     ENOSPC: 'no space left on the device',
     EROFS: 'the file system is read-only',
     ERR_FS_FILE_TOO_LARGE: 'it is larger than 2 GiB (large models need external data)',
@@ -63,7 +65,7 @@ export function writeOutputs(files: readonly OutputFile[]): void {
     }
     for (const { path, temporary } of written) explained(path, () => renameSync(temporary, path));
   } finally {
-    for (const { temporary } of written) rmSync(temporary, { force: true });
+    for (const { temporary } of written) if (existsSync(temporary)) rmSync(temporary);
   }
 }
 

@@ -1,7 +1,7 @@
 /** NumPy `.npy` (format versions 1–3, read and write) and `.npz` archives. */
 import { unzipSync, zipSync } from 'fflate';
 import { FxqError } from '../core/index.js';
-import { createArray, type DType } from './dtype.js';
+import { createArray, storedBytes, unpack, type DType } from './dtype.js';
 import { sizeOf, type Tensor } from './tensor.js';
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
@@ -69,6 +69,7 @@ export function readNpyHeader(bytes: Uint8Array, file: string): NpyHeader {
     .map((s) => s.trim())
     .filter((s) => s !== '')
     .map(Number);
+  if (!dims.every((d) => Number.isSafeInteger(d) && d >= 0)) throw badNpy(file, `its shape is (${shape})`);
   return { dtype, dims, fortranOrder: /'fortran_order':\s*True/.test(header), start };
 }
 
@@ -81,16 +82,16 @@ export function readNpyHeader(bytes: Uint8Array, file: string): NpyHeader {
  */
 export function readNpy(bytes: Uint8Array, file: string): Tensor {
   const { dtype, dims, fortranOrder, start } = readNpyHeader(bytes, file);
-  const data = createArray(dtype, sizeOf(dims));
-  const payload = bytes.subarray(start);
-  if (payload.length < data.byteLength) {
+  const length = sizeOf(dims);
+  const expected = storedBytes(dtype, length);
+  const payload = bytes.subarray(start, start + expected);
+  if (payload.length < expected) {
     throw badNpy(
       file,
-      `it is truncated: ${payload.length} of ${data.byteLength} bytes for shape [${dims.join(', ')}]`,
+      `it is truncated: ${payload.length} of ${expected} bytes for shape [${dims.join(', ')}]`,
     );
   }
-  new Uint8Array(data.buffer).set(payload.subarray(0, data.byteLength));
-  const result: Tensor = { dtype, dims, data };
+  const result: Tensor = { dtype, dims, data: unpack(dtype, payload, length) };
   return fortranOrder ? fromFortran(result) : result;
 }
 
