@@ -1,13 +1,22 @@
 /** What all commands share: flags, exit statuses, errors on one screen or as JSON, progress, signals. */
 import { Command, Flags } from '@oclif/core';
+import type { Config, LoadedConfig } from '../config/index.js';
 import { EXIT, createContext, type Context, type Note } from '../core/index.js';
 import { failureJson, toFailure, type Failure } from './failure.js';
+import { flagValues, type Given } from './flag-values.js';
+import type { FlagKeys } from './flags.js';
 import { listenForInterrupt, type Interrupt } from './interrupt.js';
 import { createProgress, silentProgress, type StartProgress } from './progress.js';
 import { painter } from './style.js';
 
 /** The run's context and the notes it has collected. */
 export type CommandContext = Context & { readonly notes: readonly Note[] };
+
+interface GlobalFlags {
+  readonly config?: string | undefined;
+  readonly quiet?: boolean;
+  readonly 'print-config'?: boolean;
+}
 
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true;
@@ -44,20 +53,51 @@ export abstract class BaseCommand extends Command {
   };
 
   #interrupt: Interrupt | undefined;
-  #flags: { readonly quiet?: boolean } = {};
+  #silent = false;
 
-  /** The context of a run: seed and threads as configured, progress and notes on stderr unless quiet or JSON. */
-  protected async createContext(options: {
-    readonly seed: number;
-    readonly threads: number;
-    readonly quiet: boolean;
-  }): Promise<CommandContext> {
-    this.#flags = options;
+  /**
+   * Merges flags and configuration and runs a program with them; under --print-config shows the configuration instead.
+   *
+   * @param given flags and arguments by name
+   * @param keys configuration key of each that sets one
+   */
+  protected async execute<T>(
+    given: Given & GlobalFlags,
+    keys: FlagKeys,
+    program: (config: Config, ctx: CommandContext) => Promise<T>,
+  ): Promise<T | Pick<LoadedConfig, 'values' | 'origins'>> {
+    this.#silent = given.quiet === true || this.jsonEnabled();
+    // Loaded only now, so that --help and a mistyped flag answer at once.
+    const { loadConfig, parseInput, printConfig } = await import('../config/index.js');
+    const all = { ...keys, seed: ['seed'], threads: ['threads'] };
+    const { config, values, origins } = loadConfig({
+      folder: process.cwd(),
+      ...(given.config === undefined ? {} : { file: given.config }),
+      flags: flagValues(given, all, (name) => this.#source(name), parseInput),
+    });
+    if (given['print-config'] === true) {
+      this.log(printConfig(values, origins).trimEnd());
+      return { values, origins };
+    }
+    return program(config, await this.#createContext(config));
+  }
+
+  /** The name of a value's origin: its flag, the environment variable it has, or the argument. */
+  #source(name: string): string {
+    if (this.ctor.args[name] !== undefined) return name.toUpperCase();
+    const flag = `--${name}`;
+    const variable = (this.ctor.baseFlags?.[name] ?? this.ctor.flags[name])?.env;
+    const typed = this.argv.some((word) => word === flag || word.startsWith(`${flag}=`));
+    return variable !== undefined && !typed ? variable : flag;
+  }
+
+  /** Progress and notes go to stderr, unless quiet or JSON. */
+  async #createContext({ seed = 0, threads = 0 }: Config): Promise<CommandContext> {
     this.#interrupt = listenForInterrupt(process, (message) => this.say('warning', message));
     const notes: Note[] = [];
     const context = createContext({
-      seed: options.seed,
-      threads: options.threads,
+      seed,
+      threads,
       signal: this.#interrupt.signal,
       start: await this.#progress(),
       note: (note) => {
@@ -69,7 +109,7 @@ export abstract class BaseCommand extends Command {
   }
 
   async #progress(): Promise<StartProgress> {
-    if (this.#silent()) return silentProgress;
+    if (this.#silent) return silentProgress;
     const clock = (): number => performance.now();
     const write = (line: string): void => void process.stderr.write(`${line}\n`);
     if (!process.stderr.isTTY || process.env.CI !== undefined) return createProgress({ write, clock });
@@ -77,13 +117,9 @@ export abstract class BaseCommand extends Command {
     return createProgress({ spinner, write, clock });
   }
 
-  #silent(): boolean {
-    return this.#flags.quiet === true || this.jsonEnabled();
-  }
-
   /** A line on stderr, unless quiet or JSON. */
   protected say(kind: 'note' | 'warning', message: string): void {
-    if (this.#silent()) return;
+    if (this.#silent) return;
     const paint = painter(process.stderr);
     process.stderr.write(`${paint(kind === 'warning' ? 'warn' : 'muted', `${kind}:`)} ${message}\n`);
   }

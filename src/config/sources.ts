@@ -3,53 +3,52 @@
 /** A nested plain object of settings; arrays are values. */
 export type Settings = { readonly [key: string]: unknown };
 
+/** Name of the source of every value, nested as the settings are. */
+export type Origins = { readonly [key: string]: string | Origins };
+
 export interface Source {
-  /** As a user knows it: "--samples", "FXQ_SEED", "fxq.config.yaml", "preset int8", "default". */
-  readonly name: string | ((path: string) => string);
+  /** As a user knows it: "--samples", "fxq.config.yaml", "preset int8", "default". */
+  readonly name: string;
   readonly values: Settings;
 }
 
 export interface Merged {
   readonly values: Settings;
-  /** Name of the winning source by dotted path of every value. */
-  readonly origins: ReadonlyMap<string, string>;
+  readonly origins: Origins;
 }
 
 /** Merges sources; later ones win. Objects merge key by key, anything else replaces what was there. */
 export function mergeSources(sources: readonly Source[]): Merged {
-  const values: Record<string, unknown> = {};
-  const origins = new Map<string, string>();
-  for (const source of sources) {
-    for (const [path, value] of leaves(source.values)) {
-      for (const other of [...origins.keys()])
-        if (path.startsWith(`${other}.`) || other.startsWith(`${path}.`)) origins.delete(other);
-      setPath(values, path, value);
-      origins.set(path, typeof source.name === 'string' ? source.name : source.name(path));
-    }
-  }
+  const values: MutableSettings = {};
+  const origins: MutableOrigins = {};
+  for (const source of sources) mergeInto(values, origins, source.values, source.name);
   return { values, origins };
 }
 
-/** Every value that is no object, with its dotted path; undefined ones are left out. */
-export function leaves(settings: Settings, prefix = ''): [path: string, value: unknown][] {
-  return Object.entries(settings).flatMap(([key, value]): [string, unknown][] => {
-    const path = prefix === '' ? key : `${prefix}.${key}`;
-    if (value === undefined) return [];
-    return isSettings(value) ? leaves(value, path) : [[path, value]];
-  });
-}
+type MutableSettings = { [key: string]: unknown };
+type MutableOrigins = { [key: string]: string | Origins };
 
-/** Sets one value by dotted path; a value in the way that is no object gives way to one. */
-export function setPath(target: Record<string, unknown>, path: string, value: unknown): void {
-  const keys = path.split('.');
-  let at = target;
-  for (const key of keys.slice(0, -1)) {
-    if (!isSettings(at[key])) at[key] = {};
-    at = at[key] as Record<string, unknown>;
+function mergeInto(values: MutableSettings, origins: MutableOrigins, from: Settings, name: string): void {
+  for (const [key, value] of Object.entries(from)) {
+    if (value === undefined) continue;
+    if (isSettings(value)) {
+      const inner: MutableSettings = isSettings(values[key]) ? { ...values[key] } : {};
+      const innerOrigins: MutableOrigins = typeof origins[key] === 'object' ? { ...origins[key] } : {};
+      mergeInto(inner, innerOrigins, value, name);
+      values[key] = inner;
+      origins[key] = innerOrigins;
+    } else {
+      values[key] = value;
+      origins[key] = name;
+    }
   }
-  at[keys[keys.length - 1] ?? path] = value;
 }
 
 export function isSettings(value: unknown): value is Settings {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Settings with one value, at a path. */
+export function settingsAt(path: readonly string[], value: unknown): Settings {
+  return path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Settings;
 }

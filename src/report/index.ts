@@ -1,11 +1,11 @@
 /** report: what quantization cost and gained — evaluation, error per layer, sizes, latency, gates, and their reporters. */
 export { readBaseline } from './baseline.js';
-export { evaluate, type LabelledBatch } from './evaluate.js';
+export { evaluate, type Evaluation, type LabelledBatch } from './evaluate.js';
 export { checkGates, parseGate, type Gate } from './gates.js';
 export { measureLatency } from './latency.js';
 export { measureLayers } from './layer-errors.js';
 export { METRICS, loadMetric, type Metric, type MetricBatch, type MetricState } from './metrics.js';
-export { compareWithBaseline, quantities } from './quantities.js';
+export { compareWithBaseline, quantities, type Measured } from './quantities.js';
 export { REPORTERS, formatSection, text, type Paint, type ReporterName } from './reporters/index.js';
 export * from './result.js';
 export { type Cell, type Section, type Tone } from './sections.js';

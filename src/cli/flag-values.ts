@@ -1,0 +1,59 @@
+/** Flags as configuration values: short forms expanded, each with the name a user knows it by. */
+import type { FlagValue } from '../config/index.js';
+import { FxqError } from '../core/index.js';
+import type { FlagKeys } from './flags.js';
+
+/** What flags and arguments were given, by name. */
+export type Given = Readonly<Record<string, unknown>>;
+
+/** Short forms that need more than the value as it was given. */
+const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) => unknown>> = {
+  random: (given: boolean) => (given ? 'random' : undefined),
+  rows: parseRows,
+  input: parseInputs,
+};
+
+type ParseInput = (text: string) => unknown;
+
+/**
+ * The configuration values of the flags that were given.
+ *
+ * @param source name of a flag's origin: "--seed", "FXQ_SEED", "MODEL"
+ * @throws FxqError E_USAGE for a short form that cannot be read
+ */
+export function flagValues(
+  given: Given,
+  keys: FlagKeys,
+  source: (name: string) => string,
+  parseInput: ParseInput,
+): FlagValue[] {
+  return Object.entries(keys).flatMap(([name, path]): FlagValue[] => {
+    const raw = given[name];
+    if (raw === undefined) return [];
+    const expand = EXPANDED[name];
+    const value = expand === undefined ? raw : expand(raw as never, parseInput);
+    return value === undefined ? [] : [{ source: source(name), path, value }];
+  });
+}
+
+function parseRows(text: string): readonly [number, number] {
+  const [, from = '', to = ''] = /^(\d+):(\d+)$/.exec(text) ?? [];
+  if (to === '')
+    throw new FxqError('E_USAGE', `--rows ${text} is no range`, 'Write FROM:TO, for example 512:2000.');
+  return [Number(from), Number(to)];
+}
+
+function parseInputs(texts: readonly string[], parseInput: ParseInput): Record<string, unknown> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [, name = '', how = ''] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+      if (how === '')
+        throw new FxqError(
+          'E_USAGE',
+          `--input ${text} fills no input`,
+          'Write NAME=HOW, for example mask=nonzero(ids).',
+        );
+      return [name, parseInput(how)];
+    }),
+  );
+}

@@ -1,0 +1,17 @@
+/** config: what the user asks for — file, environment and flags merged, checked, and handed to each program. */
+export { parseInput } from './data.js';
+export { CONFIG_FILES } from './file.js';
+export { loadConfig, requireSetting, type ConfigRequest, type FlagValue, type LoadedConfig } from './load.js';
+export { printConfig } from './print.js';
+export { type Config } from './schema.js';
+export { parseSelector } from './selector.js';
+export {
+  calibrateSettings,
+  quantizeSettings,
+  reportOutput,
+  reportSettings,
+  type CalibrateSettings,
+  type QuantizeSettings,
+  type ReportOutput,
+  type ReportSettings,
+} from './settings.js';

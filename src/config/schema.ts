@@ -1,0 +1,144 @@
+/** The schema of the configuration: every key and what it may hold. docs/configuration.md explains them. */
+import { z } from 'zod';
+import { FxqError } from '../core/index.js';
+import { parseFormat } from '../formats/index.js';
+import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
+import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
+import { dataSchema } from './data.js';
+import { parseSelector } from './selector.js';
+
+/** A string that one of fxq's parsers turns into a value; the parser's errors become problems of the key. */
+function parsed<T>(parse: (text: string) => T): z.ZodPipe<z.ZodString, z.ZodTransform<T, string>> {
+  return z.string().transform((text, ctx) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (!(error instanceof FxqError)) throw error;
+      ctx.addIssue({ code: 'custom', message: [error.message, ...error.fix].join('. ') });
+      return z.NEVER;
+    }
+  });
+}
+
+const keys = <K extends string>(table: Record<K, unknown>): K[] => Object.keys(table) as K[];
+
+const path = z.string().min(1);
+const count = z.int().min(1);
+
+const formatOr = (...words: readonly string[]): z.ZodPipe<z.ZodString, z.ZodTransform<string, string>> =>
+  parsed((name) => (words.includes(name) ? name : parseFormat(name).name));
+const weights = formatOr('float');
+const activations = formatOr('float', 'dynamic');
+
+const granularity = z.union([
+  z.enum(['tensor', 'channel']),
+  z.strictObject({ block: count }),
+  parsed((text) => {
+    const block = /^block:(\d+)$/.exec(text)?.[1];
+    if (block === undefined) throw new FxqError('E_CONFIG', "expected 'tensor', 'channel' or 'block:N'");
+    return { block: Number(block) };
+  }),
+]);
+
+const selector: z.ZodType<NodeMatch> = z.union([
+  parsed(parseSelector),
+  z.strictObject({
+    node: z.string().exactOptional(),
+    opType: z.string().exactOptional(),
+    between: z.strictObject({ from: z.string(), to: z.string() }).exactOptional(),
+  }),
+]);
+
+const shard = parsed((text) => {
+  const [, index = '', total = ''] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
+  const shard = { index: Number(index), count: Number(total) };
+  if (shard.index < 1 || shard.index > shard.count)
+    throw new FxqError('E_CONFIG', `'${text}' is no shard`, 'Write i/n with 1 ≤ i ≤ n, for example 3/16');
+  return shard;
+});
+
+const calibration = z.strictObject({
+  file: path.exactOptional(),
+  shard: shard.exactOptional(),
+});
+
+const quantize = z.strictObject({
+  preset: z.enum(keys<PresetName>(PRESETS)).exactOptional(),
+  weights: weights.exactOptional(),
+  activations: activations.exactOptional(),
+  granularity: granularity.exactOptional(),
+  include: z.array(selector).exactOptional(),
+  exclude: z.array(selector).exactOptional(),
+  layers: z
+    .array(
+      z.strictObject({
+        match: selector,
+        quantize: z.boolean().exactOptional(),
+        weights: weights.exactOptional(),
+        activations: activations.exactOptional(),
+        granularity: granularity.exactOptional(),
+      }),
+    )
+    .exactOptional(),
+  tensors: z
+    .array(
+      z.strictObject({
+        tensor: z.string(),
+        format: formatOr().exactOptional(),
+        range: z.tuple([z.number(), z.number()]).exactOptional(),
+      }),
+    )
+    .exactOptional(),
+  out: path.exactOptional(),
+});
+
+const gate = z.union([
+  parsed((text) => parseGate(text)),
+  z
+    .strictObject({ gate: parsed((text) => parseGate(text)), level: z.enum(['error', 'warn']) })
+    .transform(({ gate, level }) => ({ ...gate, level })),
+]);
+
+/** `name` or `name=file`. */
+const reporter = parsed((text) => {
+  const [, name = '', file] = /^([^=]*)(?:=(.+))?$/.exec(text) ?? [];
+  if (!Object.hasOwn(REPORTERS, name))
+    throw new FxqError(
+      'E_CONFIG',
+      `there is no reporter '${name}'`,
+      `Known are ${keys(REPORTERS).join(', ')}`,
+    );
+  return { name: name as ReporterName, ...(file === undefined ? {} : { file }) };
+});
+
+const metric = z.string().refine((name) => Object.hasOwn(METRICS, name) || /[./\\]/.test(name), {
+  error: `expected ${keys(METRICS).join(', ')} or the path of a module (./my-metric.mjs)`,
+});
+
+const report = z.strictObject({
+  quantized: path.exactOptional(),
+  data: dataSchema.exactOptional(),
+  labels: path.exactOptional(),
+  metrics: z.array(metric).exactOptional(),
+  scores: z.string().exactOptional(),
+  layers: z.int().min(0).exactOptional(),
+  latency: z.int().min(0).exactOptional(),
+  tensors: z.array(z.string()).exactOptional(),
+  gates: z.array(gate).exactOptional(),
+  reporters: z.array(reporter).exactOptional(),
+  baseline: path.exactOptional(),
+  fail: z.boolean().exactOptional(),
+});
+
+export const configSchema = z.strictObject({
+  model: path.exactOptional(),
+  target: z.enum(keys<TargetName>(TARGETS)).exactOptional(),
+  seed: z.int().min(0).exactOptional(),
+  threads: z.int().min(0).exactOptional(),
+  data: dataSchema.exactOptional(),
+  calibration: calibration.exactOptional(),
+  quantize: quantize.exactOptional(),
+  report: report.exactOptional(),
+});
+
+export type Config = z.output<typeof configSchema>;

@@ -1,0 +1,146 @@
+/** What each program needs to know, taken from the configuration. */
+import { FxqError } from '../core/index.js';
+import { validateDataSpec, type DataSpec } from '../data/index.js';
+import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings } from '../plan/index.js';
+import { type Gate, type ReporterName } from '../report/index.js';
+import { requireSetting } from './load.js';
+import { type Config } from './schema.js';
+
+export interface CalibrateSettings {
+  readonly model: string;
+  readonly data: DataSpec;
+  readonly shard?: { readonly index: number; readonly count: number };
+  /** Where the statistics go. */
+  readonly out: string;
+}
+
+export interface QuantizeSettings {
+  readonly model: string;
+  /** A statistics file; otherwise the data are calibrated on, where activations need ranges. */
+  readonly statistics?: string;
+  readonly data?: DataSpec;
+  readonly plan: PlanSettings;
+  readonly out: string;
+}
+
+export interface ReportSettings {
+  readonly float: string;
+  readonly quantized: string;
+  readonly data: DataSpec;
+  /** File with one label a sample. */
+  readonly labels?: string;
+  /** Names of built-in metrics or paths of modules. */
+  readonly metrics: readonly string[];
+  /** Output with class scores; the first one when absent. */
+  readonly scores?: string;
+  /** Samples on which the error of layers is measured; 0 leaves it out. */
+  readonly layers: number;
+  /** Measured runs of each model; 0 leaves latency out. */
+  readonly latency: number;
+  /** Values whose histogram is shown; the worst rounded ones when empty. */
+  readonly tensors: readonly string[];
+  readonly gates: readonly Gate[];
+  readonly baseline?: string;
+}
+
+/** How the command shows a report. */
+export interface ReportOutput {
+  readonly reporters: readonly { readonly name: ReporterName; readonly file?: string }[];
+  /** False: a failed gate does not change the exit status. */
+  readonly fail: boolean;
+}
+
+export function calibrateSettings(config: Config): CalibrateSettings {
+  const model = modelOf(config);
+  const { shard, file } = config.calibration ?? {};
+  return {
+    model,
+    data: checkedData(
+      requireSetting(config.data, 'the calibration data', '--data PATH, or data: in the configuration'),
+    ),
+    ...(shard === undefined ? {} : { shard }),
+    out: file ?? replaceEnding(model, shard === undefined ? '.fxq' : `.${shard.index}of${shard.count}.fxq`),
+  };
+}
+
+export function quantizeSettings(config: Config): QuantizeSettings {
+  const model = modelOf(config);
+  const { out, preset } = config.quantize ?? {};
+  return {
+    model,
+    plan: planSettings(config),
+    ...(config.calibration?.file === undefined ? {} : { statistics: config.calibration.file }),
+    ...(config.data === undefined ? {} : { data: checkedData(config.data) }),
+    out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
+  };
+}
+
+export function reportSettings(config: Config): ReportSettings {
+  const { report = {}, data: calibration = {} } = config;
+  const own = requireSetting(
+    report.data,
+    'the data to report on',
+    '--data PATH, or report.data in the configuration',
+  );
+  // How samples are read is the same as for calibration unless said otherwise; which samples never is.
+  const { path: _path, samples: _samples, rows: _rows, kind: _kind, ...reading } = calibration;
+  const { labels, scores, baseline } = report;
+  return {
+    float: modelOf(config),
+    quantized: requireSetting(
+      report.quantized,
+      'the quantized model',
+      'the second argument, or report.quantized',
+    ),
+    data: checkedData({ ...reading, ...own }),
+    metrics: report.metrics ?? [],
+    layers: report.layers ?? 0,
+    latency: report.latency ?? 0,
+    tensors: report.tensors ?? [],
+    gates: report.gates ?? [],
+    ...(labels === undefined ? {} : { labels }),
+    ...(scores === undefined ? {} : { scores }),
+    ...(baseline === undefined ? {} : { baseline }),
+  };
+}
+
+export function reportOutput({ report = {} }: Config): ReportOutput {
+  return { reporters: report.reporters ?? [{ name: 'text' }], fail: report.fail ?? true };
+}
+
+function planSettings({ target, quantize = {} }: Config): PlanSettings {
+  const { include, exclude = [], layers = [], tensors = [], weights, activations, granularity } = quantize;
+  const everything: NodeRule = { match: { node: '/.*/' }, quantize: false };
+  return {
+    ...DEFAULT_SETTINGS,
+    target: target ?? DEFAULT_SETTINGS.target,
+    weights: weights ?? DEFAULT_SETTINGS.weights,
+    activations: activations ?? DEFAULT_SETTINGS.activations,
+    granularity: granularity ?? DEFAULT_SETTINGS.granularity,
+    nodes: [
+      ...(include === undefined
+        ? []
+        : [everything, ...include.map((match): NodeRule => ({ match, quantize: true }))]),
+      ...layers,
+      ...exclude.map((match): NodeRule => ({ match, quantize: false })),
+    ],
+    tensors,
+  };
+}
+
+function modelOf(config: Config): string {
+  return requireSetting(config.model, 'the model', 'the first argument, or model: in the configuration');
+}
+
+function checkedData(spec: DataSpec): DataSpec {
+  validateDataSpec(spec);
+  return spec;
+}
+
+/** `dir/model.onnx` with another ending. */
+function replaceEnding(model: string, ending: string): string {
+  const base = model.replace(/\.onnx$/, '');
+  if (base + ending === model)
+    throw new FxqError('E_USAGE', `the output would overwrite ${model}`, 'Give --out.');
+  return base + ending;
+}

@@ -1,0 +1,267 @@
+/** The program behind `fxq report`: what the quantized model costs and gains against the float one, and its gates. */
+import { statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { FxqError, didYouMean, readInput, sha256, type Context, type Note } from '../core/index.js';
+import { type ReportSettings } from '../config/index.js';
+import { openDataSet, readLabels, selectLabels, type DataSet, type Labels } from '../data/index.js';
+import { auditKernels, openSession, runtimeVersion, type Batch } from '../engine/index.js';
+import { feedInputs, opsetOf, readModel, type Model } from '../onnx/index.js';
+import {
+  SCHEMA_VERSION,
+  checkGates,
+  compareSizes,
+  compareWithBaseline,
+  evaluate,
+  loadMetric,
+  measureLatency,
+  measureLayers,
+  quantities,
+  readBaseline,
+  type BaselineDelta,
+  type Evaluation,
+  type LabelledBatch,
+  type LatencyResult,
+  type Measured,
+  type Metric,
+  type ModelFacts,
+  type ReportResult,
+} from '../report/index.js';
+import { fxqVersion } from './manifest.js';
+
+/** Samples in one run when outputs are compared. */
+const BATCH = 32;
+
+export interface ReportOptions {
+  /** Milliseconds since any fixed moment; without it latency is not measured. */
+  readonly clock?: () => number;
+}
+
+/** A model with the file it came from. */
+interface ModelFile {
+  readonly path: string;
+  readonly model: Model;
+}
+
+/**
+ * Compares a quantized model with the float model it was made from.
+ *
+ * @throws FxqError for models, data, labels and metrics that cannot be used, and for gates on what was not measured;
+ *   a failed gate is no error but `passed: false`
+ */
+export async function report(
+  settings: ReportSettings,
+  ctx: Context,
+  options: ReportOptions = {},
+): Promise<ReportResult> {
+  const notes: Note[] = [];
+  const noting: Context = {
+    ...ctx,
+    note: (note) => {
+      notes.push(note);
+      ctx.note(note);
+    },
+  };
+  const float: ModelFile = { path: settings.float, model: readModel(settings.float) };
+  const quantized: ModelFile = { path: settings.quantized, model: readModel(settings.quantized) };
+  const baseline = settings.baseline === undefined ? undefined : readBaseline(settings.baseline);
+  const metrics = await loadMetrics(settings);
+  checkGateNames(settings, metrics);
+  const data = await openDataSet(settings.data, feedInputs(float.model.graph), noting);
+  const labels = settings.labels === undefined ? undefined : readLabels(settings.labels, data);
+  warnAboutData(data, noting);
+
+  const evaluation = await evaluateModels(float, quantized, data, labels, metrics, settings, noting);
+  const layers =
+    settings.layers === 0
+      ? []
+      : await measureLayers(
+          float.model,
+          quantized.model,
+          data.batches(1),
+          { samples: Math.min(settings.layers, data.samples), carry: data.carry },
+          noting,
+        );
+  const latency = await latencyOf(float, quantized, data, settings, options, noting);
+  const kernels = await auditKernels(quantized.model);
+  const size = compareSizes(storedModel(float), storedModel(quantized));
+
+  const measured: Measured = {
+    ...evaluation,
+    layers,
+    size,
+    kernels,
+    ...(latency === undefined ? {} : { latency }),
+  };
+  const deltas = baseline === undefined ? undefined : compareWithBaseline(measured, baseline);
+  const gates = checkGates(settings.gates, withDeltas(quantities(measured), deltas ?? []));
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    fxq: fxqVersion(),
+    onnxruntime: await runtimeVersion(),
+    float: modelFacts(float),
+    quantized: modelFacts(quantized),
+    data: {
+      source: data.synthetic ? 'random numbers' : basename(settings.data.path ?? ''),
+      samples: data.samples,
+      sha256: data.hash(),
+      synthetic: data.synthetic,
+    },
+    ...measured,
+    tensors: [],
+    ...(deltas === undefined ? {} : { baseline: deltas }),
+    notes,
+    gates,
+    passed: gates.every((gate) => gate.passed || gate.level === 'warn'),
+  };
+}
+
+/** Labels without a metric ask for top-1. */
+async function loadMetrics({ metrics, labels }: ReportSettings): Promise<Metric[]> {
+  const names = metrics.length === 0 && labels !== undefined ? ['top1'] : metrics;
+  const loaded = await Promise.all(names.map(loadMetric));
+  const unlabelled = loaded.find((metric) => metric.needsLabels);
+  if (labels === undefined && unlabelled !== undefined) {
+    throw new FxqError(
+      'E_USAGE',
+      `the metric ${unlabelled.name} needs labels`,
+      'Give them with --labels FILE.',
+    );
+  }
+  const taken = loaded.find((metric, i) => SECTIONS.includes(metric.name) || names.indexOf(metric.name) > i);
+  if (taken !== undefined)
+    throw new FxqError(
+      'E_USAGE',
+      `the metric name '${taken.name}' is taken`,
+      'Give the metric another name.',
+    );
+  return loaded;
+}
+
+/** First words of quantities that are no metrics. */
+const SECTIONS = [
+  'sqnr',
+  'cosine',
+  'kl',
+  'agreement',
+  'output',
+  'size',
+  'latency',
+  'layer',
+  'layers',
+  'kernels',
+  'delta',
+];
+
+/** A misspelt gate should not cost a whole evaluation. */
+function checkGateNames({ gates }: ReportSettings, metrics: readonly Metric[]): void {
+  const known = [...metrics.map((metric) => metric.name), ...SECTIONS];
+  for (const { text, quantity } of gates) {
+    const [first = ''] = quantity.split('.');
+    if (known.includes(first)) continue;
+    throw new FxqError('E_USAGE', `the gate '${text}' speaks of '${first}', which is not measured`, [
+      ...[didYouMean(first, known)].filter((s) => s !== ''),
+      `What is measured begins with ${known.join(', ')}.`,
+    ]);
+  }
+}
+
+function warnAboutData(data: DataSet, ctx: Context): void {
+  if (!data.synthetic) return;
+  ctx.note({
+    level: 'warn',
+    code: 'synthetic-data',
+    message: 'the data are random numbers: distances and metrics say nothing about real inputs',
+  });
+}
+
+async function evaluateModels(
+  float: ModelFile,
+  quantized: ModelFile,
+  data: DataSet,
+  labels: Labels | undefined,
+  metrics: readonly Metric[],
+  { scores }: ReportSettings,
+  ctx: Context,
+): Promise<Evaluation> {
+  const a = await openSession(float.path, { threads: ctx.threads });
+  const b = await openSession(quantized.path, { threads: ctx.threads });
+  try {
+    const batches = withLabels(data.batches(BATCH), labels);
+    const options = {
+      metrics,
+      carry: data.carry,
+      samples: data.samples,
+      ...(scores === undefined ? {} : { scores }),
+    };
+    return await evaluate(a, b, batches, options, ctx);
+  } finally {
+    await Promise.all([a.release(), b.release()]);
+  }
+}
+
+async function* withLabels(
+  batches: AsyncIterable<Batch>,
+  labels: Labels | undefined,
+): AsyncGenerator<LabelledBatch> {
+  for await (const batch of batches) {
+    const positions = Array.from({ length: batch.count }, (_, i) => batch.first + i);
+    yield { ...batch, labels: labels === undefined ? undefined : selectLabels(labels, positions) };
+  }
+}
+
+async function latencyOf(
+  float: ModelFile,
+  quantized: ModelFile,
+  data: DataSet,
+  { latency: runs }: ReportSettings,
+  { clock }: ReportOptions,
+  ctx: Context,
+): Promise<LatencyResult | undefined> {
+  if (runs === 0 || clock === undefined) return undefined;
+  const a = await openSession(float.path, { threads: ctx.threads });
+  const b = await openSession(quantized.path, { threads: ctx.threads });
+  try {
+    for await (const { inputs, count } of data.batches(1, 0, data.batchSize(1))) {
+      const times = await measureLatency(a, b, inputs, { runs, clock }, ctx);
+      const ratio = times.quantized.median / times.float.median;
+      if (times.quantized.low > times.float.high) {
+        ctx.note({
+          level: 'warn',
+          code: 'slower-than-float',
+          message: `the quantized model takes ${ratio.toFixed(2)} times as long as the float one on this machine`,
+        });
+      }
+      return { ...times, runs, batch: count, threads: ctx.threads };
+    }
+    return undefined;
+  } finally {
+    await Promise.all([a.release(), b.release()]);
+  }
+}
+
+function withDeltas(
+  measured: ReturnType<typeof quantities>,
+  deltas: readonly BaselineDelta[],
+): ReturnType<typeof quantities> {
+  const all = new Map(measured);
+  for (const { quantity, before, after, unit } of deltas)
+    all.set(`delta.${quantity}`, { value: after - before, unit });
+  return all;
+}
+
+function storedModel({ path, model }: ModelFile): Parameters<typeof compareSizes>[0] {
+  const external = [...model.graph.initializers.values()].reduce(
+    (sum, { source }) => sum + (source.kind === 'external' ? source.length : 0),
+    0,
+  );
+  return { graph: model.graph, fileBytes: statSync(path).size + external };
+}
+
+function modelFacts({ path, model }: ModelFile): ModelFacts {
+  return {
+    file: basename(path),
+    sha256: sha256(readInput(path, 'model')),
+    opset: opsetOf(model),
+    nodes: model.graph.nodes.length,
+  };
+}
