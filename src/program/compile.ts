@@ -11,7 +11,7 @@ import {
   type Node,
 } from '../onnx/index.js';
 import { type Tensor } from '../tensor/index.js';
-import { isValue, PROGRAM_OPSET, type Program } from './program.js';
+import { isValue, type Program } from './program.js';
 import { type Step } from './tape.js';
 import { mapTree, type MapTree, type Tree } from './tree.js';
 import { type Value } from './value.js';
@@ -50,7 +50,7 @@ export function toModel(p: Program, outputs: Readonly<Record<string, Value>>): M
       nodes,
       initializers: [...p.tape.constants].filter(([name]) => read.has(name)),
     }),
-    PROGRAM_OPSET,
+    p.tape.opset,
   );
 }
 

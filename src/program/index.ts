@@ -3,8 +3,9 @@ export { openProgram, runProgram, toModel, type OpenProgram } from './compile.js
 export { GRADIENTS } from './gradients/table.js';
 export { keepBest, startBest, type Best } from './best.js';
 export { gradients, pullBack } from './gradients/walk.js';
+export { inlineModel, type InlineOptions } from './inline.js';
 export { loop, type LoopResult, type LoopStep } from './loop.js';
-export { createProgram, isTensor, isValue, PROGRAM_OPSET, type Program } from './program.js';
+export { createProgram, isTensor, isValue, type Program } from './program.js';
 export { leaves, mapTree, type MapTree, type Tree } from './tree.js';
 export { type Operand, type Value, type ValueType } from './value.js';
 export { type ConvOptions, type ConvTransposeOptions, type PoolOptions, type Window } from './ops/matrix.js';

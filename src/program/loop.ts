@@ -48,8 +48,13 @@ export function loop<S extends Tree<Value>, R extends Tree<Value> = Record<never
   const recorded = leaves<Value>(record, isValue);
   checkState(initial, next);
 
-  // Every output is a value of the body's own, even where it hands on a value from outside or the same one twice.
-  const results = [condition, ...next, ...recorded].map((v) => b.identity(v));
+  // Every output must be a value that the body computes, under a name of its own: what it hands on is copied.
+  const used = new Set<string>();
+  const results = [condition, ...next, ...recorded].map((v) => {
+    const own = tape.computes(v) && !used.has(v.name);
+    used.add(v.name);
+    return own ? v : b.identity(v);
+  });
   const values = (vs: readonly Value[]) => vs.map((v) => createValueInfo(v.name, v.dtype, v.dims));
   const graph = createGraph({
     name: 'body',

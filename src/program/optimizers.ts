@@ -80,11 +80,11 @@ export function adam(options: AdamOptions = {}): Optimizer {
     update: (p, w, g, { mean, square }, { rate, count }) => {
       const m = average(p, mean as Value, g, beta1);
       const v = average(p, square as Value, p.square(g), beta2);
-      const direction = p.div(
-        p.div(m, unbias(p, beta1, count)),
-        p.add(p.sqrt(p.div(v, unbias(p, beta2, count))), epsilon),
-      );
-      return { w: descend(p, w, direction, rate, weightDecay), moments: { mean: m, square: v } };
+      // m̂/(√v̂ + ε) with the corrections of both moments moved to scalars.
+      const root = p.sqrt(unbias(p, beta2, count));
+      const direction = p.div(m, p.add(p.sqrt(v), p.mul(root, epsilon)));
+      const scale = p.div(root, unbias(p, beta1, count));
+      return { w: descend(p, w, direction, rate, weightDecay, scale), moments: { mean: m, square: v } };
     },
   };
 }
@@ -97,8 +97,8 @@ export function adaMax(options: AdamOptions = {}): Optimizer {
     update: (p, w, g, { mean, maximum }, { rate, count }) => {
       const m = average(p, mean as Value, g, beta1);
       const u = p.max(p.mul(maximum as Value, beta2), p.add(p.abs(g), epsilon));
-      const direction = p.div(p.div(m, unbias(p, beta1, count)), u);
-      return { w: descend(p, w, direction, rate, weightDecay), moments: { mean: m, maximum: u } };
+      const scale = p.reciprocal(unbias(p, beta1, count));
+      return { w: descend(p, w, p.div(m, u), rate, weightDecay, scale), moments: { mean: m, maximum: u } };
     },
   };
 }
@@ -129,10 +129,10 @@ export function signDescent(): Optimizer {
   };
 }
 
-/** w − rate·(direction + decay·w) */
-function descend(p: Program, w: Value, direction: Value, rate: Operand, decay: number): Value {
-  const step = decay === 0 ? direction : p.add(direction, p.mul(w, decay));
-  return p.sub(w, p.mul(step, rate));
+/** w − rate·(scale·direction + decay·w) */
+function descend(p: Program, w: Value, direction: Value, rate: Operand, decay: number, scale?: Value): Value {
+  const step = p.mul(direction, scale === undefined ? rate : p.mul(scale, rate));
+  return p.sub(decay === 0 ? w : p.mul(w, p.sub(1, p.mul(p.operand(rate), decay))), step);
 }
 
 /** β·before + (1 − β)·now */

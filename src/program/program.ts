@@ -8,7 +8,7 @@ import { normalizationOps } from './ops/normalization.js';
 import { reductionOps } from './ops/reduction.js';
 import { Tape } from './tape.js';
 import { mapTree, type MapTree, type Tree } from './tree.js';
-import { type Value } from './value.js';
+import { type Operand, type Value } from './value.js';
 
 interface Sources {
   /** The record behind the builder, for rules and compilation. */
@@ -21,6 +21,8 @@ interface Sources {
   constant(value: Tensor): Value;
   /** A stored scalar. */
   scalar(value: number, dtype?: DType): Value;
+  /** A number as a stored scalar; a value as it is. */
+  operand(value: Operand, dtype?: DType): Value;
   /** A stored float32 vector. */
   vector(values: readonly number[]): Value;
 }
@@ -34,9 +36,6 @@ export interface Program
     ReturnType<typeof movementOps>,
     ReturnType<typeof normalizationOps>,
     ReturnType<typeof reductionOps> {}
-
-/** Standard opset of the nodes that programs record. */
-export const PROGRAM_OPSET = 21;
 
 /**
  * Starts an empty program.
@@ -63,6 +62,7 @@ export function programOn(tape: Tape): Program {
       ) as MapTree<T, Value>,
     constant: (value) => tape.constant(value),
     scalar: (value, dtype = 'float32') => tape.scalar(value, dtype),
+    operand: (value, dtype = 'float32') => tape.operand(value, dtype),
     vector: (values) => tape.constant(tensor('float32', [values.length], values)),
     ...elementwiseOps(tape),
     ...matrixOps(tape),

@@ -36,11 +36,9 @@ export function softRoundingInverse(p: Program, share: Value): Value {
   return p.neg(p.log(p.sub(p.div(ZETA - GAMMA, p.sub(share, GAMMA)), 1)));
 }
 
-/** AdaRound's regularizer Σ (1 − |2h − 1|^β), which drives every h to 0 or 1. */
+/** AdaRound's regularizer Σ (1 − |2h − 1|^β), which drives every h to 0 or 1; β of at least 1. */
 export function roundingPenalty(p: Program, h: Value, beta: Operand): Value {
-  const distance = p.abs(p.sub(p.mul(h, 2), 1));
-  // 1e-12 keeps the power's derivative finite at h = 1/2.
-  return p.reduceSum(p.sub(1, p.pow(p.max(distance, 1e-12), beta)));
+  return p.reduceSum(p.sub(1, p.pow(p.abs(p.sub(p.mul(h, 2), 1)), beta)));
 }
 
 /** Integer grid of a fake quantizer; the zero point is in codes and broadcasts like the scale. */

@@ -32,10 +32,15 @@ interface Shared {
   /** Names of inputs and constants: readable from every scope. */
   readonly global: Set<string>;
   readonly inputs: ValueInfo[];
+  /** Standard opset of the recorded nodes. */
+  opset: number;
   readonly constants: Map<string, Tensor>;
   /** Small constants by content, so that a number used everywhere is stored once. */
   readonly interned: Map<string, Value>;
 }
+
+/** Standard opset of the nodes that operators of a program record. */
+const PROGRAM_OPSET = 21;
 
 /** Constants up to this many elements are stored once per content. */
 const INTERN_LIMIT = 64;
@@ -45,6 +50,7 @@ export class Tape {
   readonly #parent: Tape | undefined;
   readonly #shared: Shared;
   readonly #defined = new Set<string>();
+  readonly #computed = new Set<string>();
   readonly #customGradients = new Map<string, CustomGradient>();
 
   /** @param parent the tape of the enclosing graph, whose values the new one may read */
@@ -52,7 +58,14 @@ export class Tape {
     this.#parent = parent;
     this.#shared =
       parent === undefined
-        ? { taken: new Set(), global: new Set(), inputs: [], constants: new Map(), interned: new Map() }
+        ? {
+            opset: PROGRAM_OPSET,
+            taken: new Set(),
+            global: new Set(),
+            inputs: [],
+            constants: new Map(),
+            interned: new Map(),
+          }
         : parent.#shared;
   }
 
@@ -62,6 +75,21 @@ export class Tape {
 
   get constants(): ReadonlyMap<string, Tensor> {
     return this.#shared.constants;
+  }
+
+  /** Standard opset that the program needs. */
+  get opset(): number {
+    return this.#shared.opset;
+  }
+
+  /** Raises the opset for nodes of a later one. */
+  requireOpset(opset: number): void {
+    this.#shared.opset = Math.max(this.#shared.opset, opset);
+  }
+
+  /** Keeps names out of use, because a nested graph has them. */
+  reserve(names: Iterable<string>): void {
+    for (const name of names) this.#shared.taken.add(name);
   }
 
   /** Declares an input of the program under its own name. */
@@ -139,6 +167,7 @@ export class Tape {
   /** Appends a step whose outputs were made by {@link define}. */
   record(step: Step): void {
     for (const input of step.inputs) if (input !== undefined) this.#checkVisible(input, step.node);
+    for (const output of step.outputs) if (output !== undefined) this.#computed.add(output.name);
     this.steps.push(step);
   }
 
@@ -147,6 +176,11 @@ export class Tape {
     const name = this.uniqueName(base);
     this.#defined.add(name);
     return { name, dtype: type.dtype, dims: type.dims };
+  }
+
+  /** Whether a node of this scope makes the value. */
+  computes(value: Value): boolean {
+    return this.#computed.has(value.name);
   }
 
   /** Gives a value a derivative of its own. */

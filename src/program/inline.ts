@@ -1,0 +1,147 @@
+/** Parts of the user's model inside a program, so that the same rules differentiate them. */
+import { FxqError } from '../core/index.js';
+import {
+  describeNode,
+  loadTensor,
+  namesOf,
+  namesRead,
+  opsetOf,
+  renameInputs,
+  subgraphsOf,
+  withAttributes,
+  type Dim,
+  type Model,
+  type Node,
+  type TensorType,
+} from '../onnx/index.js';
+import { tensor, type DType } from '../tensor/index.js';
+import { type Program } from './program.js';
+import { type Value, type ValueType } from './value.js';
+
+export interface InlineOptions {
+  /** Types of the model's values (`inferValueTypes`). */
+  readonly types: ReadonlyMap<string, TensorType>;
+  /**
+   * What takes the place of values of the model, by name: the inputs of the part, and weights that are learned. The part
+   * ends where it meets one of them.
+   */
+  readonly bind: Readonly<Record<string, Value>>;
+}
+
+/** First opset whose operators the rules know. */
+const MINIMUM_OPSET = 13;
+
+/**
+ * Records the nodes of a prepared model that compute some of its values, and returns those. Weights that are not bound become
+ * constants. A symbolic size of the model takes the size that a bound value has there.
+ *
+ * @throws FxqError E_OPSET below opset 13, E_INTERNAL where the part reads an input of the model that is not bound
+ */
+export function inlineModel(
+  p: Program,
+  model: Model,
+  outputs: readonly string[],
+  { types, bind }: InlineOptions,
+): Record<string, Value> {
+  const opset = opsetOf(model);
+  if (opset < MINIMUM_OPSET) {
+    throw new FxqError(
+      'E_OPSET',
+      `gradients need a model of opset ${MINIMUM_OPSET} or later, this one has ${opset}`,
+      'Convert the model to a later opset first.',
+    );
+  }
+  p.tape.requireOpset(opset);
+  const { graph } = model;
+  const typeOf = typesWithSizes(types, bind);
+  const values = new Map<string, Value>(Object.entries(bind));
+  const read = (name: string, reader: Node): Value => {
+    const known = values.get(name);
+    if (known !== undefined) return known;
+    const stored = graph.initializers.get(name);
+    if (stored === undefined) {
+      throw new FxqError(
+        'E_INTERNAL',
+        `internal: ${describeNode(reader)} reads '${name}', which is not bound`,
+      );
+    }
+    const constant = p.tape.constant(loadTensor(stored, name), name);
+    values.set(name, constant);
+    return constant;
+  };
+
+  for (const node of partBehind(graph.nodes, outputs, bind)) {
+    const inputs = node.inputs.map((name) => (name === '' ? undefined : read(name, node)));
+    for (const { graph: subgraph } of subgraphsOf(node)) p.tape.reserve(namesOf(subgraph));
+    const names = new Map([...namesRead(node)].map((name) => [name, read(name, node).name]));
+    const results = node.outputs.map((name) => (name === '' ? undefined : p.tape.define(typeOf(name), name)));
+    node.outputs.forEach((name, i) => void (results[i] && values.set(name, results[i])));
+    const renamed = { ...renameInputs(node, names), outputs: results.map((v) => v?.name ?? '') };
+    p.tape.record(raise(p, renamed, inputs, results));
+  }
+  return Object.fromEntries(outputs.map((name) => [name, read(name, graph.nodes[0] as Node)]));
+}
+
+/** The nodes behind some values, up to the bound ones, in order. */
+function partBehind(
+  nodes: readonly Node[],
+  outputs: readonly string[],
+  bind: Readonly<Record<string, Value>>,
+): Node[] {
+  const needed = new Set(outputs.filter((name) => bind[name] === undefined));
+  const part: Node[] = [];
+  for (const node of [...nodes].reverse()) {
+    if (!node.outputs.some((name) => needed.has(name))) continue;
+    for (const name of namesRead(node)) if (bind[name] === undefined) needed.add(name);
+    part.push(node);
+  }
+  return part.reverse();
+}
+
+/** Types in which the symbols of bound values have the sizes they are bound to. */
+function typesWithSizes(
+  types: ReadonlyMap<string, TensorType>,
+  bind: Readonly<Record<string, Value>>,
+): (name: string) => ValueType {
+  const sizes = new Map<string, Dim>();
+  for (const [name, { dims }] of Object.entries(bind)) {
+    types.get(name)?.dims?.forEach((d, i) => {
+      const bound = dims?.[i];
+      if (typeof d === 'string' && bound !== undefined && bound !== null) sizes.set(d, bound);
+    });
+  }
+  const sized = (d: Dim): Dim => (typeof d === 'string' ? (sizes.get(d) ?? d) : d);
+  return (name) => {
+    const type = types.get(name);
+    if (type?.dtype === undefined || type.dtype === 'string') {
+      throw new FxqError('E_UNSUPPORTED', `value '${name}' is not a numeric tensor`);
+    }
+    return { dtype: type.dtype as DType, dims: type.dims?.map(sized) };
+  };
+}
+
+const AXES_ATTRIBUTE = /^Reduce(Mean|Max|Min|Prod|L1|L2|LogSum|LogSumExp|SumSquare)$/;
+
+/** The same node for the program's opset: what opset 18 changed between 13 and 21. */
+function raise(
+  p: Program,
+  node: Node,
+  inputs: readonly (Value | undefined)[],
+  outputs: readonly (Value | undefined)[],
+) {
+  const axes = node.attributes.get('axes');
+  if (AXES_ATTRIBUTE.test(node.opType) && axes?.kind === 'ints') {
+    const attributes = new Map(node.attributes);
+    attributes.delete('axes');
+    const constant = p.tape.constant(tensor('int64', [axes.value.length], axes.value), 'axes');
+    return {
+      node: { ...node, attributes, inputs: [...node.inputs, constant.name] },
+      inputs: [...inputs, constant],
+      outputs,
+    };
+  }
+  if (node.opType === 'Split' && inputs[1] === undefined && !node.attributes.has('num_outputs')) {
+    return { node: withAttributes(node, { num_outputs: outputs.length }), inputs, outputs };
+  }
+  return { node, inputs, outputs };
+}

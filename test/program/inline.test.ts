@@ -1,0 +1,141 @@
+/** Parts of a user's model, differentiated by the same rules. */
+import { describe, expect, it } from 'vitest';
+import { createRng } from '../../src/core/index.js';
+import { inferValueTypes, openSession } from '../../src/engine/index.js';
+import { graph, loadTensor, model, node, readModel, value, type Model } from '../../src/onnx/index.js';
+import { createProgram, inlineModel, openProgram, pullBack } from '../../src/program/index.js';
+import { tensor, type Tensor } from '../../src/tensor/index.js';
+
+/** Directional derivative of the logits by one weight against central differences, and the logits themselves. */
+async function checkWeight(file: string, weightName: string, part: { output: string }): Promise<void> {
+  const source = readModel(file);
+  const types = await inferValueTypes(source);
+  const stored = source.graph.initializers.get(weightName);
+  if (stored === undefined) throw new Error(`no ${weightName}`);
+  const w = loadTensor(stored);
+  const rng = createRng(11);
+  const random = (dims: readonly number[], scale = 1): Tensor =>
+    tensor(
+      'float32',
+      dims,
+      Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => scale * rng.normal()),
+    );
+  const x = random([3, 1, 28, 28]);
+
+  const p = createProgram();
+  const input = p.input('x', 'float32', ['batch', 1, 28, 28]);
+  const weight = p.input('w', 'float32', w.dims);
+  const { [part.output]: y } = inlineModel(p, source, [part.output], {
+    types,
+    bind: { input, [weightName]: weight },
+  });
+  if (y === undefined) throw new Error('no output');
+  const g = random([3, 10]);
+  const program = await openProgram(p, { y, slopes: pullBack(p, [[y, p.constant(g)]], { input, weight }) });
+  const at = (wv: Tensor, xv: Tensor) => program.run({ w: wv, x: xv });
+  const project = (t: Tensor): number =>
+    (t.data as Float32Array).reduce((sum, v, i) => sum + v * ((g.data[i] as number) ?? 0), 0);
+
+  const result = await at(w, x);
+  const session = await openSession(source);
+  const expected = (await session.run({ input: x })).get(part.output);
+  await session.release();
+  expect(result.y.data as Float32Array).toBeAllclose(expected?.data as Float32Array, {
+    atol: 1e-4,
+    rtol: 1e-4,
+  });
+
+  for (const [name, base, slope] of [
+    ['w', w, result.slopes.weight],
+    ['x', x, result.slopes.input],
+  ] as const) {
+    const direction = random(base.dims);
+    const moved = (step: number): Tensor =>
+      tensor(
+        'float32',
+        base.dims,
+        Float32Array.from(base.data as Float32Array, (v, i) => v + step * (direction.data[i] as number)),
+      );
+    const f = async (step: number) =>
+      project((name === 'w' ? await at(moved(step), x) : await at(w, moved(step))).y);
+    const step = 2e-3;
+    const difference = ((await f(step)) - (await f(-step))) / (2 * step);
+    const product = (slope.data as Float32Array).reduce(
+      (sum, v, i) => sum + v * (direction.data[i] as number),
+      0,
+    );
+    // ReLU kinks within the step and float32 sums over the network: a few parts in a thousand of the slope.
+    expect(
+      Math.abs(product - difference) / (Math.abs(difference) + 1),
+      `${name}: ${product} ${difference}`,
+    ).toBeLessThan(0.02);
+  }
+  await program.release();
+}
+
+describe('the gradient of a whole model', () => {
+  it('CNN, by its first convolution and its input', () =>
+    checkWeight('fixtures/fashion-cnn/cnn.onnx', 'stem.conv.weight', { output: 'logits' }));
+  it('CNN, by a depthwise convolution', () =>
+    checkWeight('fixtures/fashion-cnn/cnn.onnx', 'block3.depthwise.conv.weight', { output: 'logits' }));
+  it('vision transformer, by its patch embedding', async () => {
+    const source = readModel('fixtures/fashion-vit/vit.onnx');
+    const name = source.graph.nodes.find((n) => n.opType === 'Conv')?.inputs[1] ?? '';
+    await checkWeight('fixtures/fashion-vit/vit.onnx', name, { output: 'logits' });
+  });
+});
+
+describe('inlined parts', () => {
+  const tiny = (opset: number): Model =>
+    model(
+      graph({
+        inputs: [value('input', 'float32', ['N', 4])],
+        outputs: [value('out', 'float32', ['N', 1])],
+        nodes: [
+          node('MatMul', ['input', 'w'], ['h']),
+          node('Split', ['h'], ['a', 'b'], { axis: 1 }),
+          node('Mul', ['a', 'b'], ['c']),
+          node('ReduceMean', ['c'], ['out'], { axes: [1] }),
+          node('NonMaxSuppression', ['c', 'c'], ['unused'], {}, { name: 'beyond the part' }),
+        ],
+        initializers: [
+          [
+            'w',
+            tensor(
+              'float32',
+              [4, 4],
+              Array.from({ length: 16 }, (_, i) => i / 16),
+            ),
+          ],
+        ],
+      }),
+      opset,
+    );
+  const types = new Map(
+    Object.entries({ h: 4, a: 2, b: 2, c: 2, out: 1, input: 4 }).map(([name, n]) => [
+      name,
+      { dtype: 'float32' as const, dims: ['N', n] },
+    ]),
+  );
+
+  it('are raised from opset 13, stop at what is bound, and take its sizes', async () => {
+    const p = createProgram();
+    const h = p.constant(tensor('float32', [2, 4], [1, 2, 3, 4, 5, 6, 7, 8]));
+    const { out } = inlineModel(p, tiny(13), ['out'], { types, bind: { h } });
+    expect(out?.dims).toEqual([2, 1]);
+    if (out === undefined) throw new Error('no output');
+    const program = await openProgram(p, { out, slope: pullBack(p, [[out, p.full([2, 1], 1)]], h) });
+    const result = await program.run({});
+    expect(Array.from(result.out.data as Float32Array)).toEqual([5.5, 41.5]);
+    expect(Array.from(result.slope.data as Float32Array)).toEqual([1.5, 2, 0.5, 1, 3.5, 4, 2.5, 3]);
+    await program.release();
+  });
+  it('are refused below opset 13', () => {
+    const p = createProgram();
+    expect(() => inlineModel(p, tiny(12), ['out'], { types, bind: {} })).toThrow(/opset 13 or later/);
+  });
+  it('name an input that is not bound', () => {
+    const p = createProgram();
+    expect(() => inlineModel(p, tiny(13), ['out'], { types, bind: {} })).toThrow(/MatMul.*reads 'input'/);
+  });
+});
