@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseModel, type Graph, type Model, type Node } from '../onnx/index.js';
+import { everyNode, parseModel, type Graph, type Model, type Node } from '../onnx/index.js';
 import { openSession } from './session.js';
 
 /** Operators of onnxruntime that multiply integers. */
@@ -45,7 +45,7 @@ export interface AuditedNode {
 }
 
 export interface KernelAudit {
-  /** Weighted nodes in graph order. */
+  /** Weighted nodes in graph order, those of subgraphs included. */
   readonly nodes: readonly AuditedNode[];
   readonly integer: number;
   readonly packed: number;
@@ -60,10 +60,10 @@ export interface KernelAudit {
  * @param model a quantized model whose node names are unique
  */
 export async function auditKernels(model: Model): Promise<KernelAudit> {
-  const optimized = await optimizedGraph(model);
-  const byName = new Map(optimized.nodes.map((node) => [baseName(node.name), node]));
-  const byOutput = new Map(optimized.nodes.flatMap((node) => node.outputs.map((output) => [output, node])));
-  const weighted = model.graph.nodes.filter((node) => WEIGHTED.has(node.opType));
+  const optimized = everyNode(await optimizedGraph(model));
+  const byName = new Map(optimized.map((node) => [baseName(node.name), node]));
+  const byOutput = new Map(optimized.flatMap((node) => node.outputs.map((output) => [output, node])));
+  const weighted = everyNode(model.graph).filter((node) => WEIGHTED.has(node.opType));
   const nodes = weighted.map((node): AuditedNode => {
     const found =
       byName.get(node.name) ??
@@ -84,8 +84,7 @@ export async function auditKernels(model: Model): Promise<KernelAudit> {
     integer: count('integer'),
     packed: count('packed'),
     float: count('float'),
-    conversions: optimized.nodes.filter((n) => /^(Dynamic)?(Quantize|Dequantize)Linear$/.test(n.opType))
-      .length,
+    conversions: optimized.filter((n) => /^(Dynamic)?(Quantize|Dequantize)Linear$/.test(n.opType)).length,
   };
 }
 

@@ -103,6 +103,9 @@ function roleOf(node: Node, scope: Scope): NodeRole {
     if (sizeOf(dims) < TABLE_MINIMUM) return stay('its table is too small to gain anything');
   }
   if (role !== 'weights' && activations.length === 0) return stay('it has no float activations');
+  if (role === 'dynamic' && support.slowDynamic === true && scope.settings.activations !== 'dynamic') {
+    return stay(`${UNOBSERVABLE}, and quantizing them at run time makes ${node.opType} slower than float`);
+  }
   if (role === 'dynamic') {
     const refused = refusesDynamic(
       node,

@@ -23,6 +23,8 @@ export interface OperatorSupport {
    * away: the operator takes integer tensors as it is.
    */
   readonly onCodes?: boolean;
+  /** Run-time quantization exists but is slower than float: it is used only when the user asks for it. */
+  readonly slowDynamic?: boolean;
   /** Why this particular node is not supported, or undefined when it is. */
   readonly refuses?: (node: Node, constants: Constants) => string | undefined;
 }

@@ -297,6 +297,16 @@ describe('subgraphs', () => {
     }
   });
 
+  it('audits kernels inside branches', async () => {
+    const audit = await auditKernels(await quantizeFixed(branches));
+    expect(audit.nodes.map((n) => [n.name, n.kernel])).toEqual(
+      expect.arrayContaining([
+        ['MatMul_t', 'integer'],
+        ['Gemm_e', 'integer'],
+      ]),
+    );
+  });
+
   it('says why a node inside a branch is not quantized statically', async () => {
     const plan = await planFixed(branches);
     expect(plan.nodes.MatMul_t).toMatchObject({ decision: 'dynamic' });

@@ -16,7 +16,7 @@ export const ONNXRUNTIME_CPU: Target = {
   name: 'onnxruntime-cpu',
   description: 'onnxruntime, CPU execution provider: QLinear and integer matrix kernels for 8-bit operands',
   operators: {
-    Conv: { role: 'anchor', output: 'required' },
+    Conv: { role: 'anchor', output: 'required', slowDynamic: true },
     MatMul: { role: 'anchor', output: 'free' },
     Gemm: { role: 'anchor', output: 'free' },
     ConvTranspose: { role: 'weights' },
