@@ -1,0 +1,234 @@
+/** The main program: a float model and calibration data in, a quantized model and its manifest out. */
+import { existsSync, realpathSync } from 'node:fs';
+import { assignRanges, type RangeSettings } from '../calibrate/index.js';
+import { FxqError, canonicalJson, checkAbort, type Context, type Note } from '../core/index.js';
+
+import { emitQdq, opsetForSettings } from '../emit/index.js';
+import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
+import { type FitMethod } from '../formats/index.js';
+import { writeModel, type Model } from '../onnx/index.js';
+import {
+  guardBiases,
+  planQuantization,
+  valuesToCalibrate,
+  type Plan,
+  type PlanSettings,
+  type SolvedWeight,
+} from '../plan/index.js';
+import {
+  findSaturation,
+  roundToNearest,
+  scalesWithoutSaturation,
+  type SaturationRisk,
+} from '../solve/index.js';
+import { collectStatistics, type StatisticsSource } from './calibrate.js';
+import { loadModel, type LoadedModel } from './load-model.js';
+import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
+import { modelHash } from './model-hash.js';
+import { compareSpeed, slowerNote, type Speed } from './speed.js';
+
+export interface QuantizeRequest {
+  readonly model: string;
+  /** Path of the quantized model; the manifest goes beside it. */
+  readonly out: string;
+  readonly plan: PlanSettings;
+  readonly ranges: RangeSettings;
+  /** How weight scales are chosen before rounding. */
+  readonly weightRange: FitMethod;
+  /** Calibration data, or a file written by `fxq calibrate`; neither when no activation is quantized ahead of time. */
+  readonly statistics?: StatisticsSource;
+  /** Keeps the codes of channels that could saturate on processors without VNNI within ±64. */
+  readonly avoidSaturation: boolean;
+  readonly externalData: boolean;
+  /** Plans and solves, writes nothing. */
+  readonly dryRun: boolean;
+  /** Fails when the manifest beside the output records other decisions. */
+  readonly locked: boolean;
+  /** Milliseconds since any moment; with it, and with data, the models' speed is compared. */
+  readonly clock?: () => number;
+}
+
+export interface QuantizeResult {
+  readonly out: string;
+  readonly manifest: Manifest;
+  readonly manifestFile: string;
+  readonly source: Model;
+  readonly model: Model;
+  readonly plan: Plan;
+  readonly audit: KernelAudit;
+  readonly saturation: readonly SaturationRisk[];
+  /** True when calibrated on random data. */
+  readonly synthetic: boolean;
+  readonly speed?: Speed;
+}
+
+/**
+ * Quantizes a model file.
+ *
+ * @throws FxqError for input that cannot be used; nothing is written then
+ */
+export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
+  refuseOverwrite(request);
+  const loaded = await loadModel(request.model, opsetForSettings(request.plan), ctx);
+  for (const note of loaded.notes) ctx.note(note);
+  const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
+  const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
+  const solved = solve(loaded.model, calibrated.plan, request, ctx);
+  const model = emitQdq(loaded.model, solved.plan, solved.weights);
+  checkAbort(ctx);
+  const audit = await auditKernels(model);
+  const manifest: Manifest = {
+    manifestVersion: 1,
+    fxq: fxqVersion(),
+    onnxruntime: await runtimeVersion(),
+    seed: ctx.seed,
+    hashes: {
+      source: modelHash(loaded.source),
+      data: calibrated.dataHash,
+      output: modelHash(model),
+    },
+    settings: { plan: request.plan, ranges: request.ranges, weightRange: request.weightRange },
+    plan: withWeights(solved.plan, solved.weights),
+    weights: {},
+  };
+  const manifestFile = manifestPath(request.out);
+  if (request.locked) checkLock(manifest, manifestFile);
+  if (!request.dryRun) {
+    writeModel(model, request.out, request.externalData ? { externalData: true } : {});
+    writeManifest(manifest, manifestFile);
+  }
+  const speed = await measureSpeed(loaded.source, model, request, ctx);
+  return {
+    ...(speed === undefined ? {} : { speed }),
+    out: request.out,
+    manifest,
+    manifestFile,
+    source: loaded.source,
+    model,
+    plan: manifest.plan,
+    audit,
+    saturation: solved.saturation,
+    synthetic: calibrated.synthetic,
+  };
+}
+
+async function measureSpeed(
+  float: Model,
+  quantized: Model,
+  { clock, statistics }: QuantizeRequest,
+  ctx: Context,
+): Promise<Speed | undefined> {
+  if (clock === undefined || statistics?.kind !== 'data') return undefined;
+  const speed = await compareSpeed(float, quantized, statistics.spec, clock, ctx);
+  const note = speed === undefined ? undefined : slowerNote(speed);
+  if (note !== undefined) ctx.note(note);
+  return speed;
+}
+
+interface CalibratedPlan {
+  readonly plan: Plan;
+  readonly dataHash: string | null;
+  readonly synthetic: boolean;
+}
+
+/** The plan with scales of all activations, and lower limits on the weight scales that follow from them. */
+async function calibratePlan(
+  skeleton: Plan,
+  loaded: LoadedModel,
+  request: QuantizeRequest,
+  ctx: Context,
+): Promise<CalibratedPlan> {
+  const values = valuesToCalibrate(skeleton);
+  if (Object.keys(skeleton.activations).length === 0)
+    return { plan: skeleton, dataHash: null, synthetic: false };
+  if (request.statistics === undefined && values.length > 0) {
+    throw new FxqError('E_USAGE', 'activations are quantized ahead of time, which needs calibration data', [
+      'Give --data PATH, or --calibration FILE written by fxq calibrate.',
+      'Without data, use --preset dynamic or --preset weight-only.',
+    ]);
+  }
+  const statistics = await collectStatistics(loaded, request.statistics, values, ctx);
+  const plan = guardBiases(assignRanges(skeleton, statistics, request.ranges, ctx), loaded.model.graph);
+  return { plan, dataHash: statistics.dataHash, synthetic: statistics.synthetic };
+}
+
+interface SolvedPlan {
+  readonly plan: Plan;
+  readonly weights: ReadonlyMap<string, SolvedWeight>;
+  readonly saturation: readonly SaturationRisk[];
+}
+
+/** Codes for all weights; channels that could saturate get a coarser grid when that is asked for. */
+function solve(model: Model, plan: Plan, request: QuantizeRequest, ctx: Context): SolvedPlan {
+  const progress = ctx.start('Rounding weights');
+  const weights = roundToNearest(model.graph, plan, request.weightRange);
+  const saturation = findSaturation(model.graph, plan, weights);
+  progress.finish(`Rounded ${weights.size} weights`);
+  if (saturation.length === 0 || !request.avoidSaturation) {
+    if (saturation.length > 0) ctx.note(saturationNote(saturation));
+    return { plan, weights, saturation };
+  }
+  const guarded = { ...plan.weights };
+  for (const risk of saturation) {
+    const weight = guarded[risk.initializer];
+    const codes = weights.get(risk.initializer);
+    if (weight === undefined || codes === undefined) continue;
+    const known = weight.minimumScale ?? [];
+    const minimumScale = scalesWithoutSaturation(risk, codes).map((scale, c) =>
+      Math.max(scale, known[c] ?? 0),
+    );
+    guarded[risk.initializer] = { ...weight, minimumScale };
+  }
+  const safer = { ...plan, weights: guarded };
+  const rounded = roundToNearest(model.graph, safer, request.weightRange);
+  return { plan: safer, weights: rounded, saturation: findSaturation(model.graph, safer, rounded) };
+}
+
+function saturationNote(risks: readonly SaturationRisk[]): Note {
+  const channels = risks.reduce((sum, risk) => sum + risk.channels.length, 0);
+  return {
+    level: 'warn',
+    code: 'saturation',
+    message:
+      `on processors without VNNI, ${channels} output channels of ${risks.length} layers can saturate 16-bit sums ` +
+      '(results there may differ); --avoid-saturation takes one bit from these channels',
+  };
+}
+
+/** Scales and zero points of the weights as solved, for the manifest. */
+function withWeights(plan: Plan, weights: ReadonlyMap<string, SolvedWeight>): Plan {
+  const entries = Object.entries(plan.weights).map(([name, quantization]) => {
+    const solved = weights.get(name);
+    return [
+      name,
+      {
+        ...quantization,
+        scale: Array.from(solved?.scale ?? []),
+        zeroPoint: Array.from(solved?.zeroPoint ?? []),
+      },
+    ] as const;
+  });
+  return { ...plan, weights: Object.fromEntries(entries) };
+}
+
+/** The output must not replace the model it is made from, nor the external data that model still reads. */
+function refuseOverwrite({ model, out }: QuantizeRequest): void {
+  if (!existsSync(model) || !existsSync(out) || realpathSync(model) !== realpathSync(out)) return;
+  throw new FxqError(
+    'E_OUTPUT',
+    `the output would overwrite the float model ${model}`,
+    'Choose another path with --out.',
+  );
+}
+
+/** Compares decisions, not versions: the plan and the hash of what would be written. */
+function checkLock(manifest: Manifest, file: string): void {
+  const locked = readManifest(file);
+  const differences = (['hashes', 'settings', 'plan'] as const).filter(
+    (key) => canonicalJson(locked[key]) !== canonicalJson(manifest[key]),
+  );
+  if (differences.length === 0) return;
+  throw new FxqError('E_GATE', `${file} records other ${differences.join(', ')} than this run would write`, [
+    'Run without --locked to accept the change, and review the difference of the manifest.',
+  ]);
+}
