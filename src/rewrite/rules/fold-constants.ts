@@ -59,7 +59,8 @@ async function compute(model: Model, foldable: Foldable, ctx: Context): Promise<
 function findFoldable(model: Model): Foldable {
   const foldable: Foldable = { nodes: [], constants: new Map(), wanted: new Set() };
   const { nodes, constants, wanted } = foldable;
-  const computed = new Set<string>();
+  /** Foldable values, with the bytes of the constants they are made from. */
+  const computed = new Map<string, number>();
   const visit = (graph: Graph, outer: ReadonlyMap<string, StoredTensor>): void => {
     const known = new Map([...outer, ...graph.initializers]);
     for (const { name } of graph.inputs) known.delete(name);
@@ -67,13 +68,14 @@ function findFoldable(model: Model): Foldable {
     for (const node of graph.nodes) {
       const inputs = node.inputs.filter((name) => name !== '');
       const isConstant = inputs.length > 0 && inputs.every((name) => computed.has(name) || known.has(name));
-      if (isConstant && mayFold(node, graph, known) && !node.outputs.some((o) => outputs.has(o))) {
+      const sources = inputs.reduce((sum, name) => sum + (computed.get(name) ?? bytesOf(known.get(name))), 0);
+      if (isConstant && mayFold(node, graph, sources) && !node.outputs.some((o) => outputs.has(o))) {
         nodes.push(node);
         for (const name of inputs) {
           const stored = known.get(name);
           if (stored !== undefined) constants.set(name, stored);
         }
-        for (const name of node.outputs) if (name !== '') computed.add(name);
+        for (const name of node.outputs) if (name !== '') computed.set(name, sources);
       } else {
         for (const name of inputs) if (computed.has(name)) wanted.add(name);
         for (const { graph: subgraph } of subgraphsOf(node)) visit(subgraph, known);
@@ -101,15 +103,15 @@ const FOLDABLE_TYPES: ReadonlySet<DType | 'string' | undefined> = new Set<DType>
   'uint64',
 ]);
 
+function bytesOf(stored: StoredTensor | undefined): number {
+  return stored === undefined ? 0 : tensorBytes(stored);
+}
+
 /** Folding must give the same values in every run, keep quantized weights quantized, and not blow up the file. */
-function mayFold(node: Node, graph: Graph, known: ReadonlyMap<string, StoredTensor>): boolean {
+function mayFold(node: Node, graph: Graph, sources: number): boolean {
   const category = operatorFacts(node)?.category;
   if (category === undefined || category === 'random' || category === 'quantized' || category === 'control')
     return false;
-  const sources = node.inputs.reduce((sum, name) => {
-    const stored = known.get(name);
-    return sum + (stored === undefined ? 0 : tensorBytes(stored));
-  }, 0);
   return node.outputs.every((name) => {
     const type = graph.valueInfo.get(name)?.type;
     if (name === '') return true;

@@ -54,12 +54,12 @@ export const foldScalarBefore = rule<Match, Ready>({
 
   check: (match, scope) => {
     const { layer, nodes, scale, shift } = match;
-    if (scope.type(match.x)?.dims?.length !== scope.type(layer.inputs[0] ?? '')?.dims?.length)
-      return refuse('its constant has more axes than the value, or the rank is unknown');
     for (const [i, node] of nodes.entries()) {
       const other = otherReader(outputOf(node), nodes[i + 1] ?? layer, scope);
       if (other !== undefined) return refuse(other);
     }
+    if (scope.type(match.x)?.dims?.length !== scope.type(layer.inputs[0] ?? '')?.dims?.length)
+      return refuse('its constant has more axes than the value, or the rank is unknown');
     const facts = layerAt(layer, scope);
     if (isRefusal(facts)) return facts;
     const remainder = takesShift(layer) ? 0 : shift / scale;

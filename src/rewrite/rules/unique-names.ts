@@ -17,12 +17,11 @@ export const uniqueNames: Pass = {
   name: 'unique-names',
   run: (model) => {
     const names = createNames(model);
+    // A graph's own nodes come before those of its subgraphs: the outer ones keep their names.
     const nodes = (graph: Graph): readonly Node[] =>
-      graph.nodes.map((node) => {
-        const inner = mapSubgraphs(node, (subgraph) => renameGraph(subgraph, names, nodes));
-        const name = names.node(node);
-        return name === inner.name ? inner : { ...inner, name };
-      });
+      graph.nodes
+        .map((node) => named(node, names.node(node)))
+        .map((node) => mapSubgraphs(node, (subgraph) => renameGraph(subgraph, names, nodes)));
     for (const name of definedNames(model.graph)) names.value(name);
     const renamed = nodes(model.graph);
     const changed = names.count();
@@ -33,6 +32,10 @@ export const uniqueNames: Pass = {
     };
   },
 };
+
+function named(node: Node, name: string): Node {
+  return name === node.name ? node : { ...node, name };
+}
 
 interface Names {
   /** The name of a value defined in the next graph: its own when that is free. */
