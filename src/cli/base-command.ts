@@ -64,22 +64,23 @@ export abstract class BaseCommand extends Command {
   protected async execute<T>(
     given: Given & GlobalFlags,
     keys: FlagKeys,
-    program: (config: Config, ctx: CommandContext) => Promise<T>,
+    program: (loaded: LoadedConfig, ctx: CommandContext) => Promise<T>,
   ): Promise<T | Pick<LoadedConfig, 'values' | 'origins'>> {
     this.#silent = given.quiet === true || this.jsonEnabled();
     // Loaded only now, so that --help and a mistyped flag answer at once.
     const { loadConfig, parseInput, printConfig } = await import('../config/index.js');
     const all = { ...keys, seed: ['seed'], threads: ['threads'] };
-    const { config, values, origins } = loadConfig({
+    const loaded = loadConfig({
       folder: process.cwd(),
       ...(given.config === undefined ? {} : { file: given.config }),
       flags: flagValues(given, all, (name) => this.#source(name), parseInput),
     });
     if (given['print-config'] === true) {
+      const { values, origins } = loaded;
       this.log(printConfig(values, origins).trimEnd());
       return { values, origins };
     }
-    return program(config, await this.#createContext(config));
+    return program(loaded, await this.#createContext(loaded.config));
   }
 
   /** The name of a value's origin: its flag, the environment variable it has, or the argument. */

@@ -9,6 +9,7 @@ export type Given = Readonly<Record<string, unknown>>;
 /** Short forms that need more than the value as it was given. */
 const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) => unknown>> = {
   random: (given: boolean) => (given ? 'random' : undefined),
+  percentile: (text: string) => Number(text),
   rows: parseRows,
   input: parseInputs,
 };

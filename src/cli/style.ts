@@ -1,6 +1,6 @@
 /** Colours, where the stream shows them: NO_COLOR, FORCE_COLOR and whether it is a terminal are Node's own business. */
 import { styleText } from 'node:util';
-import { type Paint } from '../report/index.js';
+import type { Paint } from '../report/index.js';
 
 type Style = Parameters<typeof styleText>[0];
 

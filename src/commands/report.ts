@@ -115,13 +115,13 @@ export default class Report extends BaseCommand {
 
   async run(): Promise<unknown> {
     const { args, flags } = await this.parse(Report);
-    return this.execute({ ...args, ...flags }, KEYS, async (config, ctx) => {
+    return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { reportOutput, reportSettings } = await import('../config/index.js');
       const { report } = await import('../pipeline/index.js');
-      const output = reportOutput(config);
+      const output = reportOutput(loaded);
       // The report itself shows the notes.
       const quiet = { ...ctx, note: () => undefined };
-      const result = await report(reportSettings(config), quiet, { clock: () => performance.now() });
+      const result = await report(reportSettings(loaded), quiet, { clock: () => performance.now() });
       await this.#show(result, output);
       if (!result.passed && output.fail) process.exitCode = EXIT.gate;
       return result;

@@ -1,7 +1,7 @@
 /** The configuration file: found, read, and each key's place in it. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { LineCounter, isNode, parseDocument } from 'yaml';
+import { LineCounter, isMap, isNode, isScalar, isSeq, parseDocument } from 'yaml';
 import { FxqError, readInput } from '../core/index.js';
 import { isSettings, type Settings } from './sources.js';
 
@@ -45,12 +45,22 @@ export function readConfigFile(path: string): ConfigFile {
     );
   }
   const line = (keys: readonly PropertyKey[]): number | undefined => {
-    // The value's own place, or that of the nearest key above it.
+    // The key's own place, or that of the nearest one above it.
     for (let length = keys.length; length > 0; length--) {
-      const node: unknown = document.getIn(keys.slice(0, length), true);
-      if (isNode(node) && node.range) return lines.linePos(node.range[0]).line;
+      const start = placeOf(document.getIn(keys.slice(0, length - 1), true), keys[length - 1]);
+      if (start !== undefined) return lines.linePos(start).line;
     }
     return undefined;
   };
   return { path, values, line };
+}
+
+/** Offset of a key in a mapping, or of an entry in a list. */
+function placeOf(parent: unknown, key: PropertyKey | undefined): number | undefined {
+  const node: unknown = isMap(parent)
+    ? parent.items.find((pair) => isScalar(pair.key) && pair.key.value === key)?.key
+    : isSeq(parent)
+      ? parent.items[Number(key)]
+      : undefined;
+  return isNode(node) ? node.range?.[0] : undefined;
 }

@@ -14,13 +14,15 @@ function parsed<T>(parse: (text: string) => T): z.ZodPipe<z.ZodString, z.ZodTran
       return parse(text);
     } catch (error) {
       if (!(error instanceof FxqError)) throw error;
-      ctx.addIssue({ code: 'custom', message: [error.message, ...error.fix].join('. ') });
+      ctx.addIssue({ code: 'custom', message: [error.message, ...error.fix.slice(0, 1)].join('. ') });
       return z.NEVER;
     }
   });
 }
 
 const keys = <K extends string>(table: Record<K, unknown>): K[] => Object.keys(table) as K[];
+
+const RANGE_METHODS = ['minmax', 'moving-average', 'percentile', 'entropy', 'mse', 'power-of-two'] as const;
 
 const path = z.string().min(1);
 const count = z.int().min(1);
@@ -60,6 +62,8 @@ const shard = parsed((text) => {
 const calibration = z.strictObject({
   file: path.exactOptional(),
   shard: shard.exactOptional(),
+  method: z.enum(RANGE_METHODS).exactOptional(),
+  percentile: z.number().gt(50).max(100).exactOptional(),
 });
 
 const quantize = z.strictObject({
@@ -67,6 +71,8 @@ const quantize = z.strictObject({
   weights: weights.exactOptional(),
   activations: activations.exactOptional(),
   granularity: granularity.exactOptional(),
+  weightRange: z.enum(['range', 'mse']).exactOptional(),
+  avoidSaturation: z.boolean().exactOptional(),
   include: z.array(selector).exactOptional(),
   exclude: z.array(selector).exactOptional(),
   layers: z
@@ -90,6 +96,8 @@ const quantize = z.strictObject({
     )
     .exactOptional(),
   out: path.exactOptional(),
+  externalData: z.boolean().exactOptional(),
+  locked: z.boolean().exactOptional(),
 });
 
 const gate = z.union([

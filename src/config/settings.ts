@@ -1,10 +1,13 @@
 /** What each program needs to know, taken from the configuration. */
+import { type RangeSettings } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
+import { type FitMethod } from '../formats/index.js';
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings } from '../plan/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
-import { requireSetting } from './load.js';
+import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
+import { type Origins } from './sources.js';
 
 export interface CalibrateSettings {
   readonly model: string;
@@ -16,11 +19,16 @@ export interface CalibrateSettings {
 
 export interface QuantizeSettings {
   readonly model: string;
-  /** A statistics file; otherwise the data are calibrated on, where activations need ranges. */
-  readonly statistics?: string;
-  readonly data?: DataSpec;
-  readonly plan: PlanSettings;
   readonly out: string;
+  readonly plan: PlanSettings;
+  readonly ranges: RangeSettings;
+  readonly weightRange: FitMethod;
+  /** Where activation ranges come from; absent where nothing was given. */
+  readonly statistics?:
+    { readonly kind: 'file'; readonly path: string } | { readonly kind: 'data'; readonly spec: DataSpec };
+  readonly avoidSaturation: boolean;
+  readonly externalData: boolean;
+  readonly locked: boolean;
 }
 
 export interface ReportSettings {
@@ -50,7 +58,7 @@ export interface ReportOutput {
   readonly fail: boolean;
 }
 
-export function calibrateSettings(config: Config): CalibrateSettings {
+export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
   const model = modelOf(config);
   const { shard, file } = config.calibration ?? {};
   return {
@@ -63,19 +71,39 @@ export function calibrateSettings(config: Config): CalibrateSettings {
   };
 }
 
-export function quantizeSettings(config: Config): QuantizeSettings {
+export function quantizeSettings({ config, origins }: LoadedConfig): QuantizeSettings {
   const model = modelOf(config);
-  const { out, preset } = config.quantize ?? {};
+  const { out, preset, weightRange, avoidSaturation, externalData, locked } = config.quantize ?? {};
+  const statistics = statisticsSource(config, origins);
   return {
     model,
-    plan: planSettings(config),
-    ...(config.calibration?.file === undefined ? {} : { statistics: config.calibration.file }),
-    ...(config.data === undefined ? {} : { data: checkedData(config.data) }),
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
+    plan: planSettings(config),
+    ranges: rangeSettings(config),
+    weightRange: weightRange ?? 'range',
+    ...(statistics === undefined ? {} : { statistics }),
+    avoidSaturation: avoidSaturation ?? false,
+    externalData: externalData ?? false,
+    locked: locked ?? false,
   };
 }
 
-export function reportSettings(config: Config): ReportSettings {
+/** A statistics file spares the run over the data, unless the data were asked for on the command line. */
+function statisticsSource(
+  { calibration = {}, data }: Config,
+  origins: Origins,
+): QuantizeSettings['statistics'] {
+  const { file } = calibration;
+  const given = (section: string, key: string): boolean => {
+    const origin = origins[section];
+    return typeof origin === 'object' && String(origin[key]).startsWith('--');
+  };
+  const preferData = (given('data', 'path') || given('data', 'kind')) && !given('calibration', 'file');
+  if (file !== undefined && !(preferData && data !== undefined)) return { kind: 'file', path: file };
+  return data === undefined ? undefined : { kind: 'data', spec: checkedData(data) };
+}
+
+export function reportSettings({ config }: LoadedConfig): ReportSettings {
   const { report = {}, data: calibration = {} } = config;
   const own = requireSetting(
     report.data,
@@ -104,8 +132,13 @@ export function reportSettings(config: Config): ReportSettings {
   };
 }
 
-export function reportOutput({ report = {} }: Config): ReportOutput {
+export function reportOutput({ config: { report = {} } }: LoadedConfig): ReportOutput {
   return { reporters: report.reporters ?? [{ name: 'text' }], fail: report.fail ?? true };
+}
+
+function rangeSettings({ calibration = {} }: Config): RangeSettings {
+  const { method = 'minmax', percentile } = calibration;
+  return { method, ...(percentile === undefined ? {} : { percentile }) };
 }
 
 function planSettings({ target, quantize = {} }: Config): PlanSettings {

@@ -8,6 +8,6 @@ export { METRICS, loadMetric, type Metric, type MetricBatch, type MetricState } 
 export { compareWithBaseline, quantities, type Measured } from './quantities.js';
 export { REPORTERS, formatSection, text, type Paint, type ReporterName } from './reporters/index.js';
 export * from './result.js';
-export { type Cell, type Section, type Tone } from './sections.js';
+export { kernelSection, planSection, type Cell, type Section, type Tone } from './sections.js';
 export { compareSizes } from './sizes.js';
 export { formatBytes, formatMeasure } from './units.js';

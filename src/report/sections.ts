@@ -1,5 +1,6 @@
 /** What a report tells people, section by section, before it is text, Markdown or HTML. */
 import { type KernelAudit } from '../engine/index.js';
+import { type Plan } from '../plan/index.js';
 import { type LatencyResult, type LayerResult, type ReportResult, type SizeResult } from './result.js';
 import { formatBytes, formatDecibels, formatMeasure, significant } from './units.js';
 
@@ -38,7 +39,7 @@ export function sectionsOf(result: ReportResult): Section[] {
     outputs(result),
     size(result.size),
     ...(result.latency === undefined ? [] : [latency(result.latency)]),
-    ...(result.kernels === undefined ? [] : [kernels(result.kernels)]),
+    ...(result.kernels === undefined ? [] : [kernelSection(result.kernels)]),
     layers(result.layers),
     baseline(result),
     notes(result),
@@ -135,7 +136,8 @@ function latency({ float, quantized, runs, batch, threads }: LatencyResult): Sec
   };
 }
 
-function kernels(audit: KernelAudit): Section {
+/** How many weighted nodes run as integer kernels, and why the others do not. */
+export function kernelSection(audit: KernelAudit): Section {
   const total = audit.nodes.length;
   const others = audit.nodes.filter((node) => node.kernel !== 'integer');
   return {
@@ -153,6 +155,32 @@ function kernels(audit: KernelAudit): Section {
         cell(node.kernel, node.kernel === 'float' ? 'warn' : 'plain'),
         cell(node.why),
       ]),
+  };
+}
+
+/** What happens to every node, and why. */
+export function planSection(plan: Plan): Section {
+  const formatOf = (id: string | null): string =>
+    id === null ? 'float' : (plan.activations[id]?.format ?? id);
+  const formats = (names: readonly string[]): string => [...new Set(names)].join(', ') || '–';
+  return {
+    title: 'Plan',
+    columns: [
+      left('node'),
+      left('operator'),
+      left('decision'),
+      left('weights'),
+      left('activations'),
+      left('why'),
+    ],
+    rows: Object.values(plan.nodes).map((node) => [
+      cell(node.node),
+      cell(node.opType),
+      cell(node.decision, node.decision === 'float' ? 'muted' : 'plain'),
+      cell(formats(Object.values(node.weights).map((name) => plan.weights[name]?.format ?? name))),
+      cell(formats(node.inputs.map(formatOf))),
+      cell(node.why),
+    ]),
   };
 }
 

@@ -1,0 +1,158 @@
+/** `fxq quantize`: a float model in, a quantized model and its manifest out. */
+import { Flags } from '@oclif/core';
+import { BaseCommand } from '../cli/base-command.js';
+import { dataFlags, dataKeys, modelArgument, type FlagKeys } from '../cli/flags.js';
+import { painter } from '../cli/style.js';
+import type { QuantizeResult } from '../pipeline/index.js';
+
+const KEYS: FlagKeys = {
+  ...dataKeys('data'),
+  model: ['model'],
+  target: ['target'],
+  calibration: ['calibration', 'file'],
+  method: ['calibration', 'method'],
+  percentile: ['calibration', 'percentile'],
+  preset: ['quantize', 'preset'],
+  weights: ['quantize', 'weights'],
+  activations: ['quantize', 'activations'],
+  granularity: ['quantize', 'granularity'],
+  'weight-range': ['quantize', 'weightRange'],
+  'avoid-saturation': ['quantize', 'avoidSaturation'],
+  include: ['quantize', 'include'],
+  exclude: ['quantize', 'exclude'],
+  out: ['quantize', 'out'],
+  'external-data': ['quantize', 'externalData'],
+  locked: ['quantize', 'locked'],
+};
+
+const repeatable = { multiple: true, multipleNonGreedy: true } as const;
+const SELECTOR =
+  "a name, '/expression/', op:TYPE, or FROM..TO for all nodes between two nodes or values. Repeatable.";
+
+export default class Quantize extends BaseCommand {
+  static override summary = 'Quantize a model.';
+
+  static override description =
+    'Writes the quantized model and, beside it, a manifest with every decision. Activations that are quantized ahead ' +
+    'of time need calibration data or a file written by fxq calibrate.';
+
+  static override examples = [
+    {
+      description: '8 bits throughout, calibrated on 256 samples:',
+      command: '<%= config.bin %> quantize model.onnx --data train.npz --samples 256',
+    },
+    {
+      description: 'Another range method from the same statistics, without running the model again:',
+      command:
+        '<%= config.bin %> quantize model.onnx --calibration model.fxq --method entropy --out model.entropy.onnx',
+    },
+    {
+      description: 'Keep the head and every Softmax float:',
+      command:
+        "<%= config.bin %> quantize model.onnx --calibration model.fxq --exclude '/head/' --exclude op:Softmax",
+    },
+    {
+      description: 'No data at hand: activations are quantized at run time:',
+      command: '<%= config.bin %> quantize model.onnx --preset dynamic',
+    },
+  ];
+
+  static override args = { model: modelArgument };
+
+  static override flags = {
+    ...dataFlags,
+    calibration: Flags.string({
+      helpGroup: 'DATA',
+      exclusive: ['data', 'random'],
+      helpValue: 'FILE',
+      description: 'Statistics written by fxq calibrate, instead of data.',
+    }),
+    preset: Flags.string({
+      char: 'p',
+      helpValue: 'NAME',
+      description: 'int8, int8-sym, int16, dynamic or weight-only. [default: int8]',
+    }),
+    weights: Flags.string({
+      helpValue: 'FORMAT',
+      description: 'Number format of weights: int8, int4, float …',
+    }),
+    activations: Flags.string({
+      helpValue: 'FORMAT',
+      description: 'Number format of activations: uint8, int8, uint16, float, dynamic …',
+    }),
+    granularity: Flags.string({
+      helpValue: 'KIND',
+      description: 'Weights that share a scale: channel, tensor, or block:N. [default: channel]',
+    }),
+    method: Flags.string({
+      helpValue: 'NAME',
+      description:
+        'Range of activations: minmax, moving-average, percentile, entropy, mse or power-of-two. [default: minmax]',
+    }),
+    percentile: Flags.string({
+      helpValue: 'P',
+      description: 'Percentage of the values that lie inside the range, for --method percentile.',
+    }),
+    'weight-range': Flags.string({
+      helpValue: 'NAME',
+      description:
+        'Scale of weights: range, or mse for the one with the least squared error. [default: range]',
+    }),
+    'avoid-saturation': Flags.boolean({
+      allowNo: true,
+      description:
+        'Take one bit from weights of channels whose 16-bit sums could saturate on CPUs without VNNI.',
+    }),
+    include: Flags.string({
+      ...repeatable,
+      helpValue: 'NODES',
+      description: `Quantize only these nodes: ${SELECTOR}`,
+    }),
+    exclude: Flags.string({
+      ...repeatable,
+      helpValue: 'NODES',
+      description: `Keep these nodes float: ${SELECTOR}`,
+    }),
+    target: Flags.string({
+      helpValue: 'NAME',
+      description: 'What the model is to run on: onnxruntime-cpu or generic. [default: onnxruntime-cpu]',
+    }),
+    out: Flags.string({
+      char: 'o',
+      helpValue: 'FILE',
+      description: 'Model to write. [default: the model with the preset in its name]',
+    }),
+    'external-data': Flags.boolean({
+      allowNo: true,
+      description: 'Put weights into a file beside the model even when they would fit into it.',
+    }),
+    locked: Flags.boolean({
+      allowNo: true,
+      description: 'Fail when the decisions differ from those in the manifest beside the output.',
+    }),
+    'dry-run': Flags.boolean({
+      default: false,
+      description: 'Show what would be quantized and why, and write nothing.',
+    }),
+  };
+
+  async run(): Promise<unknown> {
+    const { args, flags } = await this.parse(Quantize);
+    return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
+      const { quantizeSettings } = await import('../config/index.js');
+      const { quantize } = await import('../pipeline/index.js');
+      const result = await quantize({ ...quantizeSettings(loaded), dryRun: flags['dry-run'] }, ctx);
+      await this.#show(result, flags['dry-run']);
+      const { out, manifestFile, plan, audit, saturation, synthetic } = result;
+      return { out, manifest: manifestFile, plan, kernels: audit, saturation, synthetic, notes: ctx.notes };
+    });
+  }
+
+  async #show({ out, manifestFile, plan, audit }: QuantizeResult, dryRun: boolean): Promise<void> {
+    const { formatSection, kernelSection, planSection } = await import('../report/index.js');
+    const paint = painter(process.stdout);
+    const sections = [...(dryRun ? [planSection(plan)] : []), kernelSection(audit)];
+    this.log(sections.map((section) => formatSection(section, paint)).join('\n\n'));
+    this.log(dryRun ? '\nNothing was written.' : `\nWrote ${out} and ${manifestFile}.`);
+  }
+}
