@@ -42,7 +42,7 @@ export function descent(
         ? nearestCodes(problem, parameters)
         : gptqCodes(problem, quadratic, parameters, true);
     const found = descend(problem, quadratic, codes, settings, rng);
-    best = best === undefined ? found : better(problem, quadratic, best, found);
+    best = best === undefined ? found : cheaperBySet(problem, quadratic, best, found);
   }
   return settle(problem, 'descent', best as QuantizedMatrix);
 }
@@ -199,7 +199,7 @@ function refit(problem: LayerProblem, rows: readonly Row[], scale: Float64Array,
 }
 
 /** Set by set, the cheaper of two answers. */
-function better(
+export function cheaperBySet(
   problem: LayerProblem,
   quadratic: Quadratic,
   a: QuantizedMatrix,
