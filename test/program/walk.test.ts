@@ -24,6 +24,12 @@ describe('reverse mode', () => {
   });
   it('differentiates gradients again', () =>
     expectGradient((p, x) => gradients(p, p.reduceSum(p.tanh(p.mul(x, p.sigmoid(x)))), x), [[3]], f64));
+  it('counts what a mean averaged and a sum had broadcast', async () => {
+    for (const row of [[2], [3, 1], []]) {
+      await expectGradient((p, x, b) => p.reduceMean(p.exp(p.add(p.square(x), b))), [[3, 2], row], f64);
+      await expectGradient((p, x, b) => p.reduceSum(p.add(x, b), [0], true), [[3, 2], row], f64);
+    }
+  });
   it('starts from several values', async () => {
     const p = createProgram();
     const x = p.vector([1, 2]);

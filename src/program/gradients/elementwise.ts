@@ -52,7 +52,10 @@ export const ELEMENTWISE = {
 
   Add: binary((_p, g) => [g, g]),
   Sub: binary((p, g) => [g, p.neg(g)]),
-  Mul: binary((p, g, a, b) => [p.mul(g, b), p.mul(g, a)]),
+  // A square is one product, not the sum of two.
+  Mul: binary((p, g, a, b) =>
+    a.name === b.name ? [p.mul(p.mul(g, 2), a), undefined] : [p.mul(g, b), p.mul(g, a)],
+  ),
   Div: binary((p, g, _a, b, y) => [p.div(g, b), p.neg(p.mul(g, p.div(y, b)))]),
   // d(aᵇ) = b·aᵇ⁻¹ da + aᵇ·ln a db
   Pow: binary((p, g, a, b, y) => {

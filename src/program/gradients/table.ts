@@ -20,6 +20,9 @@ export const GRADIENTS: ReadonlyMap<string, GradientRule> = new Map<string, Grad
   }),
 );
 
+/** Operators whose rules work on each element alone. */
+export const ELEMENTWISE_OPERATORS: ReadonlySet<string> = new Set(Object.keys(ELEMENTWISE));
+
 /** Operators whose rules may return a gradient in the shape of the output, wider than the input. */
 export const BROADCASTING: ReadonlySet<string> = new Set([
   ...['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Min', 'Max', 'Sum', 'Mean', 'Where', 'PRelu', 'Clip'],

@@ -5,7 +5,7 @@ import { isValue, type Program } from '../program.js';
 import { type Step } from '../tape.js';
 import { leaves, mapTree, type Tree } from '../tree.js';
 import { describeType, isFloat, rankOf, sameShape, type Value } from '../value.js';
-import { BROADCASTING, GRADIENTS } from './table.js';
+import { BROADCASTING, ELEMENTWISE_OPERATORS, GRADIENTS } from './table.js';
 
 /**
  * Gradients of a scalar by each target, nested like the targets. A target the scalar does not depend on gets zeros.
@@ -55,9 +55,11 @@ export function pullBack<T extends Tree<Value>>(
       const shares = custom.rule(total(first) as Value);
       custom.inputs.forEach((x, i) => contribute(x, shares[i], false));
     } else if (step.inputs.some((x) => x !== undefined && active.has(x.name))) {
+      const keep = ELEMENTWISE_OPERATORS.has(step.node.opType) && !broadcasts(step, active);
+      const gradientOf = (y: Value) => (keep ? sums.get(y.name) : total(y));
       const shares = ruleOf(step)(p, {
         ...step,
-        gradients: step.outputs.map((y) => (y === undefined ? undefined : total(y))),
+        gradients: step.outputs.map((y) => (y === undefined ? undefined : gradientOf(y))),
       });
       step.inputs.forEach((x, i) => contribute(x, shares[i], !BROADCASTING.has(step.node.opType)));
     }
@@ -76,6 +78,14 @@ function dependents(p: Program, steps: readonly Step[], targets: readonly Value[
     }
   }
   return active;
+}
+
+/**
+ * Whether an input that gets a gradient may be smaller than the output. Where none is, a gradient with axes of size 1 goes
+ * through an element-wise operator as it is.
+ */
+function broadcasts({ inputs, outputs }: Step, active: ReadonlySet<string>): boolean {
+  return inputs.some((x) => x !== undefined && active.has(x.name) && !sameShape(x.dims, outputs[0]?.dims));
 }
 
 function ruleOf({ node }: Step) {
