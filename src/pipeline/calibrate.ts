@@ -1,10 +1,18 @@
 /** Calibration as a program: statistics of every value that any preset could need, collected once. */
-import { collect, readStatistics, writeStatistics, type Statistics } from '../calibrate/index.js';
+import {
+  collect,
+  hashModel,
+  mergeStatistics,
+  readStatistics,
+  writeStatistics,
+  type CollectOptions,
+  type Statistics,
+} from '../calibrate/index.js';
+import { feedInputs } from '../onnx/index.js';
 import { FxqError, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { DEFAULT_SETTINGS, TARGETS, planQuantization, valuesToCalibrate } from '../plan/index.js';
 import { LEAST_OPSET, loadModel, type LoadedModel } from './load-model.js';
-import { modelHash } from './model-hash.js';
 
 /** Where statistics come from. */
 export type StatisticsSource =
@@ -25,9 +33,65 @@ export interface CalibrateRequest {
 export async function calibrate(request: CalibrateRequest, ctx: Context): Promise<Statistics> {
   const loaded = await loadModel(request.model, LEAST_OPSET, ctx);
   for (const note of loaded.notes) ctx.note(note);
-  const statistics = await collectFrom(loaded, request.data, valuesOfAnyPlan(loaded), ctx, request.shard);
+  const options = request.shard === undefined ? {} : { shard: request.shard };
+  const statistics = await observe(loaded, request.data, valuesOfAnyPlan(loaded), ctx, options);
   writeStatistics(statistics, request.out);
   return statistics;
+}
+
+/** Joins the statistics of shards and writes them. */
+export function mergeFiles(files: readonly string[], out: string): Statistics {
+  const merged = mergeStatistics(files.map((file) => readStatistics(file)));
+  writeStatistics(merged, out);
+  return merged;
+}
+
+/**
+ * Statistics of these values: from a file, when it belongs to the model and holds them all, or from data.
+ *
+ * @throws FxqError E_STATISTICS for a file of another model, of a part of the data, or without some value
+ */
+export async function statisticsFrom(
+  loaded: LoadedModel,
+  source: StatisticsSource,
+  values: readonly string[],
+  ctx: Context,
+): Promise<Statistics> {
+  if (source.kind === 'data') return observe(loaded, source.spec, values, ctx);
+  const statistics = readStatistics(source.path);
+  requireSameModel(statistics, loaded, source.path);
+  requireWhole(statistics, source.path);
+  const missing = values.find((value) => !statistics.tensors.has(value));
+  if (missing === undefined) return statistics;
+  throw new FxqError('E_STATISTICS', `${source.path} holds no statistics of '${missing}'`, [
+    'Calibrate again with this version of fxq.',
+  ]);
+}
+
+function requireSameModel({ modelHash }: Statistics, loaded: LoadedModel, file: string): void {
+  if (modelHash === hashModel(loaded.source)) return;
+  throw new FxqError('E_STATISTICS', `${file} was calibrated on another model`, 'Calibrate this model.');
+}
+
+function requireWhole({ shards }: Statistics, file: string): void {
+  if (shards === undefined) return;
+  const seen = shards.indices.map((i) => i + 1).join(', ');
+  throw new FxqError('E_STATISTICS', `${file} holds shard ${seen} of ${shards.count} only`, [
+    'Merge all shards first: fxq merge PART… --out FILE.',
+  ]);
+}
+
+/** One run over the data; statistics belong to the model as the user gave it. */
+async function observe(
+  loaded: LoadedModel,
+  spec: DataSpec,
+  values: readonly string[],
+  ctx: Context,
+  options: CollectOptions = {},
+): Promise<Statistics> {
+  const data = await openDataSet(spec, feedInputs(loaded.model.graph), ctx);
+  const statistics = await collect(loaded.model, data, values, ctx, options);
+  return { ...statistics, modelHash: hashModel(loaded.source) };
 }
 
 /** Values that the default settings of some target quantize. */

@@ -1,6 +1,6 @@
 /** The main program: a float model and calibration data in, a quantized model and its manifest out. */
 import { existsSync, realpathSync } from 'node:fs';
-import { assignRanges, type RangeSettings } from '../calibrate/index.js';
+import { assignRanges, hashModel, type RangeSettings } from '../calibrate/index.js';
 import { FxqError, canonicalJson, checkAbort, type Context, type Note } from '../core/index.js';
 
 import { emitQdq, opsetForSettings } from '../emit/index.js';
@@ -21,10 +21,9 @@ import {
   scalesWithoutSaturation,
   type SaturationRisk,
 } from '../solve/index.js';
-import { collectStatistics, type StatisticsSource } from './calibrate.js';
+import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
-import { modelHash } from './model-hash.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
 
 export interface QuantizeRequest {
@@ -83,9 +82,9 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     onnxruntime: await runtimeVersion(),
     seed: ctx.seed,
     hashes: {
-      source: modelHash(loaded.source),
+      source: hashModel(loaded.source),
       data: calibrated.dataHash,
-      output: modelHash(model),
+      output: hashModel(model),
     },
     settings: { plan: request.plan, ranges: request.ranges, weightRange: request.weightRange },
     plan: withWeights(solved.plan, solved.weights),
@@ -138,16 +137,15 @@ async function calibratePlan(
   request: QuantizeRequest,
   ctx: Context,
 ): Promise<CalibratedPlan> {
-  const values = valuesToCalibrate(skeleton);
   if (Object.keys(skeleton.activations).length === 0)
     return { plan: skeleton, dataHash: null, synthetic: false };
-  if (request.statistics === undefined && values.length > 0) {
+  if (request.statistics === undefined) {
     throw new FxqError('E_USAGE', 'activations are quantized ahead of time, which needs calibration data', [
       'Give --data PATH, or --calibration FILE written by fxq calibrate.',
       'Without data, use --preset dynamic or --preset weight-only.',
     ]);
   }
-  const statistics = await collectStatistics(loaded, request.statistics, values, ctx);
+  const statistics = await statisticsFrom(loaded, request.statistics, valuesToCalibrate(skeleton), ctx);
   const plan = guardBiases(assignRanges(skeleton, statistics, request.ranges, ctx), loaded.model.graph);
   return { plan, dataHash: statistics.dataHash, synthetic: statistics.synthetic };
 }

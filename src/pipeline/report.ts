@@ -15,6 +15,7 @@ import {
   loadMetric,
   measureLatency,
   measureLayers,
+  observeTensors,
   quantities,
   readBaseline,
   type BaselineDelta,
@@ -71,16 +72,7 @@ export async function report(
   warnAboutData(data, noting);
 
   const evaluation = await evaluateModels(float, quantized, data, labels, metrics, settings, noting);
-  const layers =
-    settings.layers === 0
-      ? []
-      : await measureLayers(
-          float.model,
-          quantized.model,
-          data.batches(1),
-          { samples: Math.min(settings.layers, data.samples), carry: data.carry },
-          noting,
-        );
+  const { layers, tensors } = await measureValues(float.model, quantized.model, data, settings, noting);
   const latency = await latencyOf(float, quantized, data, settings, options, noting);
   const kernels = await auditKernels(quantized.model);
   const size = compareSizes(storedModel(float), storedModel(quantized));
@@ -107,7 +99,7 @@ export async function report(
       synthetic: data.synthetic,
     },
     ...measured,
-    tensors: [],
+    tensors,
     ...(deltas === undefined ? {} : { baseline: deltas }),
     notes,
     gates,
@@ -197,6 +189,31 @@ async function evaluateModels(
   } finally {
     await Promise.all([a.release(), b.release()]);
   }
+}
+
+async function measureValues(
+  float: Model,
+  quantized: Model,
+  data: DataSet,
+  settings: ReportSettings,
+  ctx: Context,
+): Promise<Pick<ReportResult, 'layers' | 'tensors'>> {
+  if (settings.layers === 0) {
+    if (settings.tensors.length === 0) return { layers: [], tensors: [] };
+    throw new FxqError(
+      'E_USAGE',
+      'histograms come from the samples of --layers, which is 0',
+      'Give --layers N.',
+    );
+  }
+  const observer = observeTensors(quantized.graph, settings.tensors);
+  const options = {
+    samples: Math.min(settings.layers, data.samples),
+    carry: data.carry,
+    observe: observer.observe,
+  };
+  const layers = await measureLayers(float, quantized, data.batches(1), options, ctx);
+  return { layers, tensors: observer.results(layers) };
 }
 
 async function* withLabels(
