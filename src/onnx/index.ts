@@ -9,6 +9,7 @@ export {
   writeModel,
   type WriteOptions,
 } from './file.js';
+export { functionsOf, type ModelFunction } from './functions.js';
 export { SUPPORTED, checkModel } from './invariants.js';
 export * from './model.js';
 export {

@@ -1,0 +1,190 @@
+/** Raises the standard opset of a model, one version after the other, with its meaning kept. */
+import { FxqError, type Note } from '../../core/index.js';
+import { inferValueTypes } from '../../engine/index.js';
+import {
+  describeNode,
+  functionsOf,
+  givenNames,
+  irVersionFor,
+  operatorFacts,
+  opsetOf,
+  subgraphsOf,
+  SUPPORTED,
+  type Graph,
+  type Model,
+  type Node,
+  type TensorType,
+} from '../../onnx/index.js';
+import { pack, type Tensor } from '../../tensor/index.js';
+import { editGraphs } from '../pass.js';
+import { isRefusal } from '../rule.js';
+import { type Scope } from '../scope.js';
+import { type Site, type Step } from './step.js';
+import { STEPS } from './steps.js';
+
+export interface Converted {
+  readonly model: Model;
+  /** What the user may want to know of the conversion. */
+  readonly notes: readonly Note[];
+}
+
+/**
+ * Writes a model for a later version of the standard operator set. The IR version rises only as far as that needs;
+ * operators of other domains stay as they are.
+ *
+ * @param target opset wanted, at most 26
+ * @throws FxqError E_OPSET naming every node that has no known equivalent
+ */
+export async function convertOpset(model: Model, target: number): Promise<Converted> {
+  const current = opsetOf(model);
+  if (target === current) return { model, notes: [] };
+  checkTarget(current, target);
+  checkFunctions(model, target);
+  checkOperators(model, target);
+  const types = needsStep(model.graph, current, target)
+    ? await knownTypes(model)
+    : new Map<string, TensorType>();
+  const notes: Note[] = [];
+  let raised = model;
+  for (let version = current + 1; version <= target; version++) raised = raise(raised, version, types, notes);
+  if (model.rest?.trainingInfo !== undefined)
+    notes.push(note(`the training graphs stay at opset ${current}`, 'warn'));
+  return { model: { ...raised, irVersion: Math.max(model.irVersion, irVersionFor(target)) }, notes };
+}
+
+function checkTarget(current: number, target: number): void {
+  const [, highest] = SUPPORTED.opset;
+  if (target < current)
+    throw new FxqError(
+      'E_OPSET',
+      `opset ${current} cannot be lowered to ${target}`,
+      `Ask for opset ${current} or above.`,
+    );
+  if (target > highest)
+    throw new FxqError(
+      'E_OPSET',
+      `opset ${target} is not known; the highest is ${highest}`,
+      `Ask for opset ${highest} or below.`,
+    );
+}
+
+/** Functions of the model have bodies of their own, for an opset of their own. */
+function checkFunctions(model: Model, target: number): void {
+  const behind = functionsOf(model).filter(({ opset = target }) => opset < target);
+  if (behind.length === 0) return;
+  const names = behind.map(({ name }) => `'${name}'`).join(', ');
+  throw new FxqError(
+    'E_OPSET',
+    `the opset of model functions cannot be raised to ${target}: ${names}`,
+    'Inline the functions when exporting the model, or export it with that opset.',
+  );
+}
+
+function checkOperators(model: Model, target: number): void {
+  const unknown = [...allNodes(model.graph)].filter((n) => n.domain === '' && operatorFacts(n) === undefined);
+  refuseNodes(
+    target,
+    unknown.map((n) => `${describeNode(n)}: fxq does not know the operator`),
+  );
+}
+
+/** How many nodes one message names. */
+const NAMED = 5;
+
+function refuseNodes(target: number, reasons: readonly string[]): void {
+  if (reasons.length === 0) return;
+  const more = reasons.length > NAMED ? [`and ${reasons.length - NAMED} more`] : [];
+  throw new FxqError(
+    'E_OPSET',
+    [`the model cannot be raised to opset ${target}`, ...reasons.slice(0, NAMED), ...more].join('\n  '),
+    `Export the model with opset ${target} or above.`,
+  );
+}
+
+function* allNodes(graph: Graph): Iterable<Node> {
+  for (const node of graph.nodes) {
+    yield node;
+    for (const subgraph of subgraphsOf(node)) yield* allNodes(subgraph.graph);
+  }
+}
+
+function stepOf(node: Node, version: number): Step | undefined {
+  return node.domain === '' ? STEPS[node.opType]?.[version] : undefined;
+}
+
+function needsStep(graph: Graph, current: number, target: number): boolean {
+  const versions = Array.from({ length: target - current }, (_, i) => current + 1 + i);
+  return [...allNodes(graph)].some((node) => versions.some((version) => stepOf(node, version) !== undefined));
+}
+
+/**
+ * Types by name, from the runtime. A name that two graphs of the model use is left out; so is everything when the
+ * runtime cannot load the model, for its custom operators, say: what is declared must do then.
+ */
+async function knownTypes(model: Model): Promise<ReadonlyMap<string, TensorType>> {
+  let types: Map<string, TensorType>;
+  try {
+    types = await inferValueTypes(model);
+  } catch (error) {
+    if (error instanceof FxqError && error.code === 'E_RUNTIME') return new Map();
+    throw error;
+  }
+  const seen = new Set<string>();
+  const visit = (graph: Graph): void => {
+    const own = new Set([...givenNames(graph), ...graph.nodes.flatMap((n) => n.outputs)]);
+    for (const name of own) if (seen.has(name)) types.delete(name);
+    for (const name of own) seen.add(name);
+    for (const node of graph.nodes) for (const subgraph of subgraphsOf(node)) visit(subgraph.graph);
+  };
+  visit(model.graph);
+  return types;
+}
+
+/** The model at the next version. */
+function raise(model: Model, version: number, types: ReadonlyMap<string, TensorType>, notes: Note[]): Model {
+  const refused: string[] = [];
+  const edited = editGraphs(model, (scope) => {
+    const constants = new Map<string, string>();
+    for (const node of scope.graph.nodes) {
+      const step = stepOf(node, version);
+      if (step === undefined) continue;
+      const result = step(node, createSite(node, scope, types, constants, notes));
+      if (isRefusal(result)) refused.push(`${describeNode(node)}: ${result.refused}`);
+      else if (result !== node) scope.graph.replace(node, result);
+    }
+  });
+  refuseNodes(version, refused);
+  return { ...edited, opsets: new Map(model.opsets).set('', version) };
+}
+
+function createSite(
+  node: Node,
+  { graph, type, constantTensor }: Scope,
+  types: ReadonlyMap<string, TensorType>,
+  constants: Map<string, string>,
+  notes: Note[],
+): Site {
+  return {
+    type: (value) => types.get(value) ?? type(value),
+    constantTensor,
+    isRead: (value) => graph.isGraphOutput(value) || graph.consumers(value).length > 0,
+    addConstant: (base, value) => {
+      const key = contentKey(value);
+      const name = constants.get(key) ?? graph.addInitializer(base, value);
+      constants.set(key, name);
+      return name;
+    },
+    emit: (opType, inputs, attributes) =>
+      graph.emit(opType, inputs, attributes, `${node.outputs[0] ?? ''}_${opType}`),
+    freshName: (base) => graph.uniqueName(base),
+    note: (message, level = 'info') => void notes.push(note(message, level)),
+  };
+}
+
+function contentKey({ dtype, dims, data }: Tensor): string {
+  return `${dtype}[${dims.join()}]${Buffer.from(pack(dtype, data)).toString('hex')}`;
+}
+
+function note(message: string, level: Note['level']): Note {
+  return { level, code: 'opset', message };
+}
