@@ -32,17 +32,14 @@ const gelu = unary((p, g, x, _y, node) => {
   return p.mul(g, p.add(half, p.mul(p.mul(x, 0.5), p.mul(p.sub(1, p.square(t)), slope))));
 });
 
-/** The gradient passes where low ≤ x ≤ high; a bound gets what was cut at it. */
+/** The gradient passes where the value was not changed; a bound gets what was cut at it. */
 const clip: GradientRule = (p, d) => {
-  const [g, x] = [outputGradient(d), input(d, 0)];
+  const [g, x, y] = [outputGradient(d), input(d, 0), output(d)];
   const [, low, high] = d.inputs;
-  const below = low === undefined ? undefined : p.less(x, low);
-  const above = high === undefined ? undefined : p.greater(x, high);
-  const cut = below !== undefined && above !== undefined ? p.or(below, above) : (below ?? above);
   return [
-    cut === undefined ? g : p.where(cut, 0, g),
-    below === undefined ? undefined : p.maskedBy(g, below),
-    above === undefined ? undefined : p.maskedBy(g, above),
+    p.mul(g, p.cast(p.equal(x, y), g.dtype)),
+    low === undefined ? undefined : p.maskedBy(g, p.less(x, low)),
+    high === undefined ? undefined : p.maskedBy(g, p.greater(x, high)),
   ];
 };
 
@@ -85,7 +82,8 @@ export const ELEMENTWISE = {
   Sigmoid: unary((p, g, _x, y) => p.mul(g, p.mul(y, p.sub(1, y)))),
   Softplus: unary((p, g, x) => p.mul(g, p.sigmoid(x))),
 
-  Relu: unary((p, g, _x, y) => p.maskedBy(g, p.greater(y, 0))),
+  // A product with the mask takes two thirds of the time of Where (bench/program).
+  Relu: unary((p, g, _x, y) => p.mul(g, p.cast(p.greater(y, 0), g.dtype))),
   LeakyRelu: unary((p, g, x, _y, node) =>
     p.where(p.less(x, 0), p.mul(g, floatAttribute(node, 'alpha', 0.01)), g),
   ),
