@@ -51,10 +51,11 @@ const selector: z.ZodType<NodeMatch> = z.union([
   }),
 ]);
 
+/** `3/16`: the third of sixteen, counted from 0 inside. */
 const shard = parsed((text) => {
-  const [, index = '', total = ''] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
-  const shard = { index: Number(index), count: Number(total) };
-  if (shard.index < 1 || shard.index > shard.count)
+  const [, place = '', total = ''] = /^(\d+)\/(\d+)$/.exec(text) ?? [];
+  const shard = { index: Number(place) - 1, count: Number(total) };
+  if (shard.index < 0 || shard.index >= shard.count)
     throw new FxqError('E_CONFIG', `'${text}' is no shard`, 'Write i/n with 1 ≤ i ≤ n, for example 3/16');
   return shard;
 });

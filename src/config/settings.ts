@@ -67,7 +67,8 @@ export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
       requireSetting(config.data, 'the calibration data', '--data PATH, or data: in the configuration'),
     ),
     ...(shard === undefined ? {} : { shard }),
-    out: file ?? replaceEnding(model, shard === undefined ? '.fxq' : `.${shard.index}of${shard.count}.fxq`),
+    out:
+      file ?? replaceEnding(model, shard === undefined ? '.fxq' : `.${shard.index + 1}of${shard.count}.fxq`),
   };
 }
 

@@ -10,4 +10,5 @@ export { REPORTERS, formatSection, text, type Paint, type ReporterName } from '.
 export * from './result.js';
 export { kernelSection, planSection, type Cell, type Section, type Tone } from './sections.js';
 export { compareSizes } from './sizes.js';
+export { observeTensors, type TensorObserver } from './tensors.js';
 export { formatBytes, formatMeasure } from './units.js';

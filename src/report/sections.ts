@@ -2,7 +2,7 @@
 import { type KernelAudit } from '../engine/index.js';
 import { type Plan } from '../plan/index.js';
 import { type LatencyResult, type LayerResult, type ReportResult, type SizeResult } from './result.js';
-import { formatBytes, formatDecibels, formatMeasure, significant } from './units.js';
+import { formatBytes, formatDecibels, formatMeasure, formatMilliseconds, significant } from './units.js';
 
 export type Tone = 'plain' | 'good' | 'bad' | 'warn' | 'muted';
 
@@ -116,7 +116,7 @@ function latency({ float, quantized, runs, batch, threads }: LatencyResult): Sec
   const row = (name: string, t: LatencyResult['float'], note: Cell): Cell[] => [
     cell(name),
     cell(formatMeasure(t.median, 'ms')),
-    cell(`${significant(t.low)} – ${significant(t.high)}`),
+    cell(`${formatMilliseconds(t.low)} – ${formatMilliseconds(t.high)}`),
     note,
   ];
   return {

@@ -28,6 +28,8 @@ export function barChart(options: ChartOptions): string {
   const step = INNER.width / Math.max(labels.length, 1);
   const gap = step > 6 ? step * 0.2 : 0;
   const width = (step - gap) / series.length;
+  // A lone series is about the quantized model, whose colour is the second one.
+  const first = series.length === 1 ? 1 : 0;
   const bars = labels.flatMap((label, i) =>
     series.map((s, k) => {
       const value = clamp(s.values[i] ?? 0, axis.low, axis.high);
@@ -35,7 +37,7 @@ export function barChart(options: ChartOptions): string {
       const height = axis.y(Math.min(value, 0)) - top;
       const x = MARGIN.left + i * step + gap / 2 + k * width;
       const detail = options.details?.[i] ?? `${label}: ${round(s.values[i] ?? 0)} ${options.unit}`;
-      return `<rect class="series-${k}" x="${round(x)}" y="${round(top)}" width="${round(width)}" height="${round(Math.max(height, 0.5))}">${hint(detail)}</rect>`;
+      return `<rect class="series-${first + k}" x="${round(x)}" y="${round(top)}" width="${round(width)}" height="${round(Math.max(height, 0.5))}">${hint(detail)}</rect>`;
     }),
   );
   return frame(options.title, [grid(axis, options.unit), ...bars, positions(labels.length)]);
@@ -83,7 +85,7 @@ export function histogram({ title, counts, low, high, range }: HistogramOptions)
     const detail = `${significantText(from)} to ${significantText(from + width)}: ${count}`;
     return count === 0
       ? ''
-      : `<rect class="series-0" x="${round(x(from))}" y="${round(base - height)}" width="${round(Math.max(x(from + width) - x(from) - 0.5, 0.5))}" height="${round(height)}">${hint(detail)}</rect>`;
+      : `<rect class="series-1" x="${round(x(from))}" y="${round(base - height)}" width="${round(Math.max(x(from + width) - x(from) - 0.5, 0.5))}" height="${round(height)}">${hint(detail)}</rect>`;
   });
   const band =
     range === undefined

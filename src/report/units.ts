@@ -43,7 +43,7 @@ export function formatMeasure(value: number, unit: string): string {
     case 'B':
       return formatBytes(value);
     case 'ms':
-      return `${significant(value)} ms`;
+      return `${formatMilliseconds(value)} ms`;
     case 'dB':
       return formatDecibels(value);
     case '%':
@@ -53,6 +53,11 @@ export function formatMeasure(value: number, unit: string): string {
     default:
       return `${significant(value)} ${unit}`;
   }
+}
+
+/** Three digits: what a median of a few dozen runs is good for. */
+export function formatMilliseconds(value: number): string {
+  return value >= 100 ? String(Math.round(value)) : value.toPrecision(3);
 }
 
 /** SQNR in dB with one decimal; the limits of results in words. */

@@ -71,7 +71,10 @@ describe('auc', () => {
     );
     // Every class separates; then class 0 loses 1 of 3 pairs, and class 2 loses one of 4 and ties in another.
     expect(await score('auc', batch(three, ids(0, 1, 2, 2)))).toBeCloseTo(100, 9);
-    expect(await score('auc', batch(three, ids(2, 1, 0, 2)))).toBeCloseTo((100 * (2 / 3 + 1 + 2.5 / 4)) / 3, 9);
+    expect(await score('auc', batch(three, ids(2, 1, 0, 2)))).toBeCloseTo(
+      (100 * (2 / 3 + 1 + 2.5 / 4)) / 3,
+      9,
+    );
   });
 });
 

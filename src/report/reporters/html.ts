@@ -158,7 +158,7 @@ function sizeCharts(layers: readonly LayerBytes[]): string {
   });
   return (
     figure(bytes, ['float', 'quantized'], 'Bytes of every layer in graph order.') +
-    figure(bits, ['bits'], 'Mean stored bits of a weight, scales and biases included.')
+    figure(bits, [], 'Mean stored bits of a weight, scales and biases included.')
   );
 }
 
@@ -182,6 +182,6 @@ function tensors(all: readonly TensorResult[]): string {
 }
 
 function figure(chart: string, legend: readonly string[], caption: string): string {
-  const keys = legend.map((name, i) => `<span class="key series-${i}"></span>${escape(name)} `).join('');
-  return `<figure>${chart}<figcaption class="muted">${keys}${escape(caption)}</figcaption></figure>`;
+  const keys = legend.map((name, i) => `<span class="key"><i class="series-${i}"></i>${escape(name)}</span>`);
+  return `<figure>${chart}<figcaption class="muted">${escape(caption)}${keys.join('')}</figcaption></figure>`;
 }
