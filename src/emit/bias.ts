@@ -6,21 +6,26 @@ import { type Fragment, type FreshName } from './fragment.js';
 
 const INT32_MAX = 2 ** 31 - 1;
 
+/** Integer biases and the scale of each. */
+export interface BiasCodes {
+  readonly codes: Int32Array;
+  readonly scales: Float32Array;
+}
+
 /**
- * The int32 bias of one layer and its dequantization.
+ * Biases in units of the accumulator.
  *
  * @param bias        float bias, one an output channel
  * @param inputScale  scale of the layer's activation
  * @param weightScale one, or one an output channel
  * @throws FxqError E_UNSUPPORTED when a code would not fit; ranges are assigned so that this does not happen
  */
-export function integerBias(
-  fresh: FreshName,
+export function biasCodes(
   layer: string,
   bias: Float32Array,
   inputScale: number,
   weightScale: ArrayLike<number>,
-): Fragment & { readonly result: string } {
+): BiasCodes {
   const scales = Float32Array.from(
     bias,
     (_, c) => inputScale * (weightScale[weightScale.length === 1 ? 0 : c] ?? 1),
@@ -34,6 +39,18 @@ export function integerBias(
       'Keep this layer float with --exclude, or raise its weight scale.',
     );
   });
+  return { codes, scales };
+}
+
+/** The int32 bias of one layer and its dequantization; parameters as for {@link biasCodes}. */
+export function integerBias(
+  fresh: FreshName,
+  layer: string,
+  bias: Float32Array,
+  inputScale: number,
+  weightScale: ArrayLike<number>,
+): Fragment & { readonly result: string } {
+  const { codes, scales } = biasCodes(layer, bias, inputScale, weightScale);
   const [code, scale, zeroPoint, result] = ['quantized', 'scale', 'zero_point', 'dequantized'].map((part) =>
     fresh(`${layer}_bias_${part}`),
   ) as [string, string, string, string];

@@ -1,7 +1,13 @@
 /** Proofs about accumulators: every sum an operation can form, in any order of its terms, lies in these ranges. */
 import { required } from '../../core/index.js';
 import { sizeOf } from '../../tensor/index.js';
-import { type ArithmeticOp, type CodeConstant, type Convolution, type MatrixProduct } from './program.js';
+import {
+  type ArithmeticOp,
+  type CodeConstant,
+  type Convolution,
+  type IntegerProgram,
+  type MatrixProduct,
+} from './program.js';
 
 export interface Range {
   readonly low: number;
@@ -13,6 +19,16 @@ export type RangeOf = (operand: string) => Range;
 
 /** Constants by name. */
 export type Constants = ReadonlyMap<string, CodeConstant>;
+
+/** Range of the integers of a value or constant, zero point subtracted; holds zero. */
+export function integerRange(program: Pick<IntegerProgram, 'values' | 'constants'>, name: string): Range {
+  const constant = program.constants.get(name);
+  if (constant !== undefined) return hull(constant, ZERO);
+  const { low, high, zeroPoint } = required(program.values.get(name), name);
+  return hull({ low: low - zeroPoint, high: high - zeroPoint }, ZERO);
+}
+
+const ZERO: Range = { low: 0, high: 0 };
 
 /** Bits of a signed word that holds a range. */
 export function signedBits({ low, high }: Range): number {
@@ -62,8 +78,8 @@ export function accumulatorRanges(op: ArithmeticOp, rangeOf: RangeOf, constants:
     case 'axis-sum':
       return [scaledRange(rangeOf(op.x), op.size)];
     case 'layer-norm': {
-      // |x − mean| ≤ σ·√(N−1), and the root is rounded down by less than one part in 2^10.
-      const largest = Math.ceil(1.001 * 2 ** op.fraction * Math.sqrt(op.size)) + 1;
+      // |x − mean| < σ·√N; rounding down makes the root smaller by less than one part in 2^rootShift.
+      const largest = Math.ceil((2 ** op.fraction * Math.sqrt(op.size)) / (1 - 2 ** -op.rootShift)) + 1;
       const gamma = required(constants.get(op.gamma), op.gamma);
       const beta = required(constants.get(op.beta), op.beta);
       const t = { low: -largest, high: largest };

@@ -42,6 +42,18 @@ export function resultWord(format: NumberFormat): ResultWord {
   };
 }
 
+/** Limits of an activation in units of the result, rounded as the format rounds; infinite ones stay. */
+export function limitsInUnits(
+  limits: { readonly low: number; readonly high: number },
+  scale: number,
+  format: NumberFormat,
+): { low: number; high: number } {
+  const { rounding = 'AP_RND_CONV' } = format as Partial<FixedFormat>;
+  const inUnits = (limit: number): number =>
+    Number.isFinite(limit) ? ROUNDING[rounding](Math.fround(limit / scale)) : limit;
+  return { low: inUnits(limits.low), high: inUnits(limits.high) };
+}
+
 /** What a rescale is made from. */
 export interface RescaleRequest {
   /** Real value of one unit of the accumulator over one unit of the result: one, or one a channel. */

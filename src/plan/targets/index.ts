@@ -2,11 +2,13 @@
 import { FxqError, didYouMean } from '../../core/index.js';
 import { type Target } from '../target.js';
 import { GENERIC } from './generic.js';
+import { INTEGER } from './integer.js';
 import { ONNXRUNTIME_CPU } from './onnxruntime-cpu.js';
 
 export const TARGETS = {
   'onnxruntime-cpu': ONNXRUNTIME_CPU,
   generic: GENERIC,
+  integer: INTEGER,
 } as const satisfies Record<string, Target>;
 
 export type TargetName = keyof typeof TARGETS;

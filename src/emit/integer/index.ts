@@ -1,0 +1,16 @@
+/** emit/integer: models without floating point between input and output, their reference semantics and proofs. */
+export {
+  accumulatorRanges,
+  hull,
+  integerRange,
+  signedBits,
+  type Range,
+  type RangeOf,
+} from './accumulator.js';
+export { type Codes } from './codes.js';
+export { interpret, type AccumulatorPeak, type InterpreterResult } from './interpret.js';
+export { RULES, lowerToIntegers, type Lowered } from './lower.js';
+export { type LoweringInput } from './lowering.js';
+export * from './program.js';
+export { rescaleOne, resultWord, roundShift, scaleAndRound } from './rescale.js';
+export { writeIntegerModel, writeProgram } from './write.js';
