@@ -8,13 +8,12 @@ import {
   opsetOf,
   renameInputs,
   subgraphsOf,
-  withAttributes,
   type Dim,
   type Model,
   type Node,
   type TensorType,
 } from '../onnx/index.js';
-import { tensor, type DType } from '../tensor/index.js';
+import { type DType } from '../tensor/index.js';
 import { type Program } from './program.js';
 import { type Value, type ValueType } from './value.js';
 
@@ -28,14 +27,14 @@ export interface InlineOptions {
   readonly bind: Readonly<Record<string, Value>>;
 }
 
-/** First opset whose operators the rules know. */
-const MINIMUM_OPSET = 13;
+/** First opset whose forms of the operators are those of a program: axes as inputs, for instance. */
+const MINIMUM_OPSET = 18;
 
 /**
  * Records the nodes of a prepared model that compute some of its values, and returns those. Weights that are not bound become
  * constants. A symbolic size of the model takes the size that a bound value has there.
  *
- * @throws FxqError E_OPSET below opset 13, E_INTERNAL where the part reads an input of the model that is not bound
+ * @throws FxqError E_OPSET below opset 18, E_INTERNAL where the part reads an input of the model that is not bound
  */
 export function inlineModel(
   p: Program,
@@ -48,7 +47,7 @@ export function inlineModel(
     throw new FxqError(
       'E_OPSET',
       `gradients need a model of opset ${MINIMUM_OPSET} or later, this one has ${opset}`,
-      'Convert the model to a later opset first.',
+      'Raise the opset of the model first (convertOpset).',
     );
   }
   p.tape.requireOpset(opset);
@@ -77,7 +76,7 @@ export function inlineModel(
     const results = node.outputs.map((name) => (name === '' ? undefined : p.tape.define(typeOf(name), name)));
     node.outputs.forEach((name, i) => void (results[i] && values.set(name, results[i])));
     const renamed = { ...renameInputs(node, names), outputs: results.map((v) => v?.name ?? '') };
-    p.tape.record(raise(p, renamed, inputs, results));
+    p.tape.record({ node: renamed, inputs, outputs: results });
   }
   return Object.fromEntries(outputs.map((name) => [name, read(name, graph.nodes[0] as Node)]));
 }
@@ -118,30 +117,4 @@ function typesWithSizes(
     }
     return { dtype: type.dtype as DType, dims: type.dims?.map(sized) };
   };
-}
-
-const AXES_ATTRIBUTE = /^Reduce(Mean|Max|Min|Prod|L1|L2|LogSum|LogSumExp|SumSquare)$/;
-
-/** The same node for the program's opset: what opset 18 changed between 13 and 21. */
-function raise(
-  p: Program,
-  node: Node,
-  inputs: readonly (Value | undefined)[],
-  outputs: readonly (Value | undefined)[],
-) {
-  const axes = node.attributes.get('axes');
-  if (AXES_ATTRIBUTE.test(node.opType) && axes?.kind === 'ints') {
-    const attributes = new Map(node.attributes);
-    attributes.delete('axes');
-    const constant = p.tape.constant(tensor('int64', [axes.value.length], axes.value), 'axes');
-    return {
-      node: { ...node, attributes, inputs: [...node.inputs, constant.name] },
-      inputs: [...inputs, constant],
-      outputs,
-    };
-  }
-  if (node.opType === 'Split' && inputs[1] === undefined && !node.attributes.has('num_outputs')) {
-    return { node: withAttributes(node, { num_outputs: outputs.length }), inputs, outputs };
-  }
-  return { node, inputs, outputs };
 }
