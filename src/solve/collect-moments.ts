@@ -102,7 +102,7 @@ async function probeShapes(
   }
 }
 
-function planTap(
+export function planTap(
   layer: WeightedLayer,
   shapes: ReadonlyMap<string, number[]>,
   samples: number,
@@ -184,7 +184,10 @@ async function runPass(
     await session.release();
     progress.finish();
   }
-  return taps.map((tap, i) => normalize(tap.layer, sums[i] as Sums));
+  return taps.map((tap, i) => {
+    const { target: _, ...inputs } = normalize(tap.layer, sums[i] as Sums);
+    return inputs;
+  });
 }
 
 function entries(feeds: Feeds): Record<string, Tensor> {
@@ -193,7 +196,7 @@ function entries(feeds: Feeds): Record<string, Tensor> {
     : { ...(feeds as Record<string, Tensor>) };
 }
 
-function phase(rng: Rng): Tensor {
+export function phase(rng: Rng): Tensor {
   return tensor(
     'int64',
     [3],
@@ -201,21 +204,36 @@ function phase(rng: Rng): Tensor {
   );
 }
 
-interface Sums {
+export interface Sums {
   readonly gram: Float64Array;
   readonly sum: Float64Array;
+  readonly product: Float64Array;
+  readonly targetSum: Float64Array;
+  readonly energy: Float64Array;
   rows: number;
 }
 
-function emptySums(layer: WeightedLayer): Sums {
-  const { cols } = matrixSize(layer.layout);
+export function emptySums(layer: WeightedLayer): Sums {
+  const { rows, cols } = matrixSize(layer.layout);
   const { groups } = layer.layout;
-  return { gram: new Float64Array(groups * cols * cols), sum: new Float64Array(groups * cols), rows: 0 };
+  return {
+    gram: new Float64Array(groups * cols * cols),
+    sum: new Float64Array(groups * cols),
+    product: new Float64Array(rows * cols),
+    targetSum: new Float64Array(rows),
+    energy: new Float64Array(rows),
+    rows: 0,
+  };
 }
 
-function addTo(sums: Sums, names: TapOutputs, results: ReadonlyMap<string, Tensor>): void {
+export function addTo(sums: Sums, names: TapOutputs, results: ReadonlyMap<string, Tensor>): void {
   accumulate(sums.gram, toFloat32(required(results.get(names.gram), names.gram)));
   accumulate(sums.sum, toFloat32(required(results.get(names.sum), names.sum)));
+  if (names.target !== undefined) {
+    accumulate(sums.product, toFloat32(required(results.get(names.target.product), names.target.product)));
+    accumulate(sums.targetSum, toFloat32(required(results.get(names.target.sum), names.target.sum)));
+    accumulate(sums.energy, toFloat32(required(results.get(names.target.energy), names.target.energy)));
+  }
   sums.rows += toNumbers(required(results.get(names.rows), names.rows))[0] ?? 0;
 }
 
@@ -223,14 +241,15 @@ function accumulate(total: Float64Array, part: Float32Array): void {
   for (let i = 0; i < part.length; i++) total[i] = (total[i] as number) + (part[i] as number);
 }
 
-function normalize(layer: WeightedLayer, { gram, sum, rows }: Sums): InputMoments {
-  if (rows === 0) throw new FxqError('E_DATA', `no input reached ${describeNode(layer.node)}`);
+export function normalize(layer: WeightedLayer, sums: Sums): Moments {
+  if (sums.rows === 0) throw new FxqError('E_DATA', `no input reached ${describeNode(layer.node)}`);
   const { cols } = matrixSize(layer.layout);
-  const scaleBy = (part: Float64Array): Float64Array => part.map((v) => v / rows);
+  const scaleBy = (part: Float64Array): Float64Array => part.map((v) => v / sums.rows);
   const groups = Array.from({ length: layer.layout.groups }, (_, g) => g);
   return {
-    count: rows,
-    gram: groups.map((g) => scaleBy(gram.subarray(g * cols * cols, (g + 1) * cols * cols))),
-    mean: groups.map((g) => scaleBy(sum.subarray(g * cols, (g + 1) * cols))),
+    count: sums.rows,
+    gram: groups.map((g) => scaleBy(sums.gram.subarray(g * cols * cols, (g + 1) * cols * cols))),
+    mean: groups.map((g) => scaleBy(sums.sum.subarray(g * cols, (g + 1) * cols))),
+    target: { product: scaleBy(sums.product), mean: scaleBy(sums.targetSum), energy: scaleBy(sums.energy) },
   };
 }

@@ -1,4 +1,5 @@
 /** GPTQ: columns are rounded one by one, and the columns still open absorb each error (arXiv 2210.17323). */
+import { required } from '../core/index.js';
 import { cholesky, inverseUpperFactor, solveCholesky } from './linear-algebra.js';
 import { settle } from './nearest.js';
 import { groupOf, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
@@ -20,7 +21,27 @@ export function gptq(problem: LayerProblem, options: Partial<GptqOptions> = {}):
   const settings = { ...GPTQ_DEFAULTS, ...options };
   const quadratic = quadraticOf(problem, settings.damping);
   const parameters = fitScales(problem, settings.scales, quadratic);
-  return settle(problem, 'gptq', gptqCodes(problem, quadratic, parameters, settings.actOrder));
+  const factors = gptqFactors(quadratic, problem.cols, settings.actOrder);
+  return settle(problem, 'gptq', gptqCodes(problem, quadratic, parameters, factors));
+}
+
+/** What GPTQ needs of H, for one group. */
+interface GptqFactor {
+  /** Columns in the order they are rounded. */
+  readonly order: readonly number[];
+  /** Upper factor U of H⁻¹ = UᵀU in that order. */
+  readonly upper: Float64Array;
+  /** Lower factor of H in that order. */
+  readonly lower: Float64Array;
+}
+
+/** Factors of every group's H, which several roundings can share. */
+export function gptqFactors(quadratic: Quadratic, cols: number, actOrder: boolean): GptqFactor[] {
+  return quadratic.gram.map((h) => {
+    const order = actOrder ? byEnergy(h, cols) : Array.from({ length: cols }, (_, c) => c);
+    const permuted = permute(h, order);
+    return { order, upper: inverseUpperFactor(permuted, cols), lower: cholesky(permuted, cols) };
+  });
 }
 
 /**
@@ -33,23 +54,15 @@ export function gptqCodes(
   problem: LayerProblem,
   quadratic: Quadratic,
   parameters: CellParameters,
-  actOrder: boolean,
+  factors = gptqFactors(quadratic, problem.cols, true),
 ): QuantizedMatrix {
   const { rows, cols, sharing, grid, mask } = problem;
   const codes = new Int32Array(rows * cols);
-  const perGroup = quadratic.gram.map((h) => {
-    const order = actOrder ? byEnergy(h, cols) : Array.from({ length: cols }, (_, c) => c);
-    const permuted = permute(h, order);
-    return { order, upper: inverseUpperFactor(permuted, cols), lower: cholesky(permuted, cols) };
-  });
   for (let r = 0; r < rows; r++) {
-    const { order, upper, lower } = perGroup[groupOf(problem, r)] as (typeof perGroup)[number];
+    const { order, upper, lower } = required(factors[groupOf(problem, r)], `factors of row ${r}`);
     const linear = quadratic.linear.subarray(r * cols, (r + 1) * cols);
-    const w = solveCholesky(
-      lower,
-      cols,
-      order.map((c) => linear[c] as number),
-    );
+    const sorted = order.map((c) => linear[c] as number);
+    const w = solveCholesky(lower, cols, sorted);
     const base = (sharing.rowSet[r] as number) * sharing.blocks;
     for (let i = 0; i < cols; i++) {
       const c = order[i] as number;
@@ -57,15 +70,15 @@ export function gptqCodes(
       const scale = parameters.scale[cell] as number;
       const zero = parameters.zeroPoint[cell] as number;
       const value = w[i] as number;
-      const code =
-        mask !== undefined && mask[r * cols + c] === 0 ? zero : nearestCode(value / scale, zero, grid);
+      const open = mask === undefined || mask[r * cols + c] === 1;
+      const code = open ? nearestCode(value / scale, zero, grid) : zero;
       codes[r * cols + c] = code;
       const error = (value - (code - zero) * scale) / (upper[i * cols + i] as number);
       for (let j = i + 1, at = i * cols + i + 1; j < cols; j++, at++)
         w[j] = (w[j] as number) - error * (upper[at] as number);
     }
   }
-  return { codes, ...parameters };
+  return { codes, scale: parameters.scale, zeroPoint: parameters.zeroPoint };
 }
 
 /** Column indices by descending input energy; equal ones stay in order. */

@@ -8,6 +8,8 @@ export interface WeightGrid {
   readonly high: number;
   /** Zero point fixed at 0. */
   readonly symmetric: boolean;
+  /** Scales may be any float32 (the default), powers of two, or this one number. */
+  readonly scale?: 'float' | 'power-of-two' | number;
 }
 
 /** Which weights share a scale: weight (r, c) uses cell `rowSet[r]·blocks + block[c]`. */
@@ -65,6 +67,8 @@ export interface LayerProblem {
   readonly mask?: Uint8Array;
   readonly grid: WeightGrid;
   readonly sharing: ScaleSharing;
+  /** Least scale of every cell, [sets · blocks]. */
+  readonly minimumScale?: Float64Array;
 }
 
 /** Codes with their parameters: what every solver looks for. */

@@ -29,11 +29,12 @@ export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic: Qua
   for (const [cell, members] of cellMembers(problem).entries()) {
     const values = Float64Array.from(members, (i) => problem.weight[i] as number);
     const { scale, zeroPoint } =
-      rule === 'absmax' ? fullRange(values, problem.grid) : leastSquares(values, problem.grid);
-    fitted.scale[cell] = scale;
+      rule === 'absmax' ? covering(values, problem.grid, 1) : leastSquares(values, problem.grid);
+    fitted.scale[cell] = Math.max(scale, problem.minimumScale?.[cell] ?? 0);
     fitted.zeroPoint[cell] = zeroPoint;
   }
-  return rule === 'gram' ? rescaled(problem, quadratic, fitted) : fitted;
+  const isFree = (problem.grid.scale ?? 'float') === 'float';
+  return rule === 'gram' && isFree ? rescaled(problem, quadratic, fitted) : fitted;
 }
 
 /** Nearest code of every weight; 0 stays exactly representable where a mask forbids a weight. */
@@ -51,7 +52,7 @@ export function nearestCodes(problem: LayerProblem, parameters: CellParameters):
           : nearestCode((weight[i] as number) / (parameters.scale[cell] as number), zero, grid);
     }
   }
-  return { codes, ...parameters };
+  return { codes, scale: parameters.scale, zeroPoint: parameters.zeroPoint };
 }
 
 /** `clamp(round(x) + zeroPoint, low, high)`, ties to even. */
@@ -71,47 +72,48 @@ export function cellMembers(problem: Pick<LayerProblem, 'rows' | 'cols' | 'shari
   return members;
 }
 
-/** The least scale that clips nothing; 1 for a cell of zeros. */
-function fullRange(values: Float64Array, grid: WeightGrid, shrink = 1): Candidate {
+/** Scale and zero point that cover `share` of the range of the values; scale 1 for a cell of zeros. */
+function covering(values: Float64Array, grid: WeightGrid, share: number): Candidate {
   let min = 0;
   let max = 0;
   for (const v of values) {
     if (v < min) min = v;
     if (v > max) max = v;
   }
-  if (min === 0 && max === 0) return { scale: 1, zeroPoint: grid.symmetric ? 0 : nearestCode(0, 0, grid) };
-  if (grid.symmetric) {
-    const below = grid.low < 0 ? min / grid.low : 0;
-    const above = grid.high > 0 ? max / grid.high : 0;
-    return { scale: shrink * Math.max(below, above), zeroPoint: 0 };
-  }
-  const scale = (shrink * (max - min)) / (grid.high - grid.low);
-  return { scale, zeroPoint: nearestCode(grid.low - (shrink * min) / scale, 0, grid) };
+  const range = grid.symmetric
+    ? Math.max(grid.low < 0 ? min / grid.low : 0, grid.high > 0 ? max / grid.high : 0)
+    : (max - min) / (grid.high - grid.low);
+  const scale = snapped(range === 0 ? 1 : share * range, grid);
+  return { scale, zeroPoint: grid.symmetric ? 0 : nearestCode(grid.low - (share * min) / scale, 0, grid) };
+}
+
+/** The nearest scale the grid allows, not below the given one for powers of two. */
+function snapped(scale: number, { scale: rule = 'float' }: WeightGrid): number {
+  if (rule === 'float') return scale;
+  return rule === 'power-of-two' ? 2 ** Math.ceil(Math.log2(scale)) : rule;
 }
 
 /** Least Σ(ŵ − w)² over clipping ranges, coarse then fine, and for asymmetric grids the neighbouring zero points. */
 function leastSquares(values: Float64Array, grid: WeightGrid): Candidate {
-  let best = fullRange(values, grid);
+  let best = covering(values, grid, 1);
   let least = squaredError(values, best, grid);
-  let shrinkOfBest = 1;
-  const consider = (shrink: number): void => {
-    const base = fullRange(values, grid, shrink);
+  let shareOfBest = 1;
+  const consider = (share: number): void => {
+    const base = covering(values, grid, share);
     for (const shift of grid.symmetric ? [0] : [0, -1, 1]) {
       const zeroPoint = base.zeroPoint + shift;
       if (zeroPoint < grid.low || zeroPoint > grid.high) continue;
-      const candidate = { scale: base.scale, zeroPoint: grid.symmetric ? 0 : zeroPoint };
+      const candidate = { scale: base.scale, zeroPoint };
       const error = squaredError(values, candidate, grid);
-      if (error < least) {
-        least = error;
-        best = candidate;
-        shrinkOfBest = shrink;
-      }
+      if (error >= least) continue;
+      least = error;
+      best = candidate;
+      shareOfBest = share;
     }
   };
   for (let step = 1; step < 20; step++) consider(1 - step / 20);
-  const centre = shrinkOfBest;
-  for (let step = -4; step <= 4; step++)
-    if (step !== 0 && centre + step / 100 > 0) consider(centre + step / 100);
+  const centre = shareOfBest;
+  for (let step = -4; step <= 4; step++) if (centre + step / 100 > 0) consider(centre + step / 100);
   return best;
 }
 
@@ -137,7 +139,9 @@ function rescaled(problem: LayerProblem, quadratic: Quadratic, start: CellParame
   const best = { scale: Float64Array.from(start.scale), zeroPoint: start.zeroPoint };
   const least = new Float64Array(sharing.sets).fill(Infinity);
   for (let step = -8; step <= 8; step++) {
-    const scale = start.scale.map((s) => s * (1 + step / 20));
+    const scale = start.scale.map((s, cell) =>
+      Math.max(s * (1 + step / 20), problem.minimumScale?.[cell] ?? 0),
+    );
     const cost = costBySet(problem, quadratic, nearestCodes(problem, { scale, zeroPoint: start.zeroPoint }));
     for (let set = 0; set < sharing.sets; set++) {
       if ((cost[set] as number) >= (least[set] as number)) continue;
