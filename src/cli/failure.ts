@@ -45,10 +45,12 @@ export function toFailure(error: unknown, known: KnownNames): Failure {
 }
 
 function usageFailure(error: OclifError, known: KnownNames): Failure {
-  const message = plain(error.message)
+  const said = plain(error.message)
     .replace(/\n?See more help with --help$/, '')
     .trim();
-  const command = /^command (\S+) not found$/.exec(message)?.[1];
+  // oclif joins the words after a command it does not know by colons.
+  const command = /^command ([^\s:]+)\S* not found$/.exec(said)?.[1];
+  const message = command === undefined ? said : `there is no command '${command}'`;
   const near =
     command !== undefined
       ? didYouMean(command, known.commands)

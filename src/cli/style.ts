@@ -1,20 +1,20 @@
 /** Colours, where the stream shows them: NO_COLOR, FORCE_COLOR and whether it is a terminal are Node's own business. */
 import { styleText } from 'node:util';
-import type { Paint } from '../report/index.js';
+import type { Paint, Tone } from '../report/index.js';
 
-type Style = Parameters<typeof styleText>[0];
+type Style = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
 
-const STYLES = {
-  plain: 'reset',
-  title: 'bold',
-  good: 'green',
+const STYLES: Readonly<Record<Tone | 'title', readonly Style[]>> = {
+  plain: [],
+  title: ['bold'],
+  good: ['green'],
   bad: ['bold', 'red'],
-  warn: 'yellow',
-  muted: 'dim',
-} as const satisfies Record<string, Style | readonly string[]>;
+  warn: ['yellow'],
+  muted: ['dim'],
+};
 
 /** A painter for text that goes to this stream. */
 export function painter(stream: NodeJS.WritableStream): Paint {
-  return (tone, text) =>
-    tone === 'plain' || text === '' ? text : styleText(STYLES[tone] as Style, text, { stream });
+  // One style at a time: given a list, styleText of Node 20 does not look at the stream.
+  return (tone, text) => STYLES[tone].reduce((painted, style) => styleText(style, painted, { stream }), text);
 }

@@ -17,6 +17,8 @@ export default class Calibrate extends BaseCommand {
     'The statistics have a fixed size and serve every format and range method, so this runs once. ' +
     'Shards calibrated on several machines merge into the same bytes as one run (fxq merge).';
 
+  static override usage = 'calibrate MODEL --data PATH [FLAGS]';
+
   static override examples = [
     {
       description: 'Calibrate on 512 random samples of a file:',
@@ -57,8 +59,8 @@ export default class Calibrate extends BaseCommand {
     const { args, flags } = await this.parse(Calibrate);
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { calibrateSettings } = await import('../config/index.js');
-      const { calibrate } = await import('../pipeline/index.js');
       const settings = calibrateSettings(loaded);
+      const { calibrate } = await import('../pipeline/index.js');
       const { samples, tensors, modelHash, dataHash } = await calibrate(settings, ctx);
       this.log(`${settings.out}: ${tensors.size} tensors over ${samples} samples`);
       return { out: settings.out, samples, tensors: tensors.size, modelHash, dataHash, notes: ctx.notes };

@@ -10,6 +10,8 @@ export default class Merge extends BaseCommand {
     'Adds up files written by fxq calibrate --shard, in any order. The result has the same bytes as one run over all ' +
     'samples. All shards must come from the same model and data, and none may be missing.';
 
+  static override usage = 'merge FILES... --out FILE';
+
   static override examples = [
     {
       command: '<%= config.bin %> merge part-1.fxq part-2.fxq part-3.fxq --out model.fxq',

@@ -36,6 +36,8 @@ export default class Quantize extends BaseCommand {
     'Writes the quantized model and, beside it, a manifest with every decision. Activations that are quantized ahead ' +
     'of time need calibration data or a file written by fxq calibrate.';
 
+  static override usage = 'quantize MODEL [FLAGS]';
+
   static override examples = [
     {
       description: '8 bits throughout, calibrated on 256 samples:',
@@ -140,8 +142,10 @@ export default class Quantize extends BaseCommand {
     const { args, flags } = await this.parse(Quantize);
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { quantizeSettings } = await import('../config/index.js');
+      const settings = quantizeSettings(loaded);
       const { quantize } = await import('../pipeline/index.js');
-      const result = await quantize({ ...quantizeSettings(loaded), dryRun: flags['dry-run'] }, ctx);
+      const clock = (): number => performance.now();
+      const result = await quantize({ ...settings, dryRun: flags['dry-run'], clock }, ctx);
       await this.#show(result, flags['dry-run']);
       const { out, manifestFile, plan, audit, saturation, synthetic } = result;
       return { out, manifest: manifestFile, plan, kernels: audit, saturation, synthetic, notes: ctx.notes };

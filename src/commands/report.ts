@@ -33,6 +33,8 @@ export default class Report extends BaseCommand {
     'Measures task metrics, distances of the outputs, error per layer, sizes, latency and which kernels run. ' +
     'Exit status: 0 done, 1 a gate failed, 2 wrong input or usage, 3 internal error, 130 interrupted.';
 
+  static override usage = 'report MODEL QUANTIZED --data PATH [FLAGS]';
+
   static override examples = [
     {
       description: 'Report on labelled test data and fail when more than half a point of top-1 is lost:',
@@ -117,11 +119,11 @@ export default class Report extends BaseCommand {
     const { args, flags } = await this.parse(Report);
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { reportOutput, reportSettings } = await import('../config/index.js');
+      const [settings, output] = [reportSettings(loaded), reportOutput(loaded)];
       const { report } = await import('../pipeline/index.js');
-      const output = reportOutput(loaded);
       // The report itself shows the notes.
       const quiet = { ...ctx, note: () => undefined };
-      const result = await report(reportSettings(loaded), quiet, { clock: () => performance.now() });
+      const result = await report(settings, quiet, { clock: () => performance.now() });
       await this.#show(result, output);
       if (!result.passed && output.fail) process.exitCode = EXIT.gate;
       return result;

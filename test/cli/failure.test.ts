@@ -53,7 +53,7 @@ describe('toFailure', () => {
   });
 
   it('suggests the command that was meant', () => {
-    expect(toFailure(usage('command quantise not found'), known).suggestions).toEqual([
+    expect(toFailure(usage('command quantise:model.onnx not found'), known).suggestions).toEqual([
       "Did you mean 'quantize'?",
       'See the commands with fxq --help.',
     ]);
