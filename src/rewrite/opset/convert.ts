@@ -1,10 +1,9 @@
 /** Raises the standard opset of a model, one version after the other, with its meaning kept. */
-import { FxqError, type Note } from '../../core/index.js';
+import { createContext, FxqError, type Note } from '../../core/index.js';
 import { inferValueTypes } from '../../engine/index.js';
 import {
   describeNode,
   functionsOf,
-  givenNames,
   irVersionFor,
   operatorFacts,
   opsetOf,
@@ -18,6 +17,7 @@ import {
 import { pack, type Tensor } from '../../tensor/index.js';
 import { editGraphs } from '../pass.js';
 import { isRefusal } from '../rule.js';
+import { uniqueNames } from '../rules/unique-names.js';
 import { type Scope } from '../scope.js';
 import { type Site, type Step } from './step.js';
 import { STEPS } from './steps.js';
@@ -41,15 +41,18 @@ export async function convertOpset(model: Model, target: number): Promise<Conver
   checkTarget(current, target);
   checkFunctions(model, target);
   checkOperators(model, target);
-  const types = needsStep(model.graph, current, target)
-    ? await knownTypes(model)
-    : new Map<string, TensorType>();
   const notes: Note[] = [];
   let raised = model;
-  for (let version = current + 1; version <= target; version++) raised = raise(raised, version, types, notes);
+  if (needsStep(model.graph, current, target)) {
+    raised = (await uniqueNames.run(model, createContext())).model;
+    const { types, error } = await knownTypes(raised);
+    for (let version = current + 1; version <= target; version++)
+      raised = raise(raised, version, types, notes, error);
+  }
   if (model.rest?.trainingInfo !== undefined)
     notes.push(note(`the training graphs stay at opset ${current}`, 'warn'));
-  return { model: { ...raised, irVersion: Math.max(model.irVersion, irVersionFor(target)) }, notes };
+  const irVersion = Math.max(model.irVersion, irVersionFor(target));
+  return { model: { ...raised, irVersion, opsets: new Map(model.opsets).set('', target) }, notes };
 }
 
 function checkTarget(current: number, target: number): void {
@@ -91,13 +94,14 @@ function checkOperators(model: Model, target: number): void {
 /** How many nodes one message names. */
 const NAMED = 5;
 
-function refuseNodes(target: number, reasons: readonly string[]): void {
+function refuseNodes(target: number, reasons: readonly string[], cause?: FxqError): void {
   if (reasons.length === 0) return;
   const more = reasons.length > NAMED ? [`and ${reasons.length - NAMED} more`] : [];
   throw new FxqError(
     'E_OPSET',
     [`the model cannot be raised to opset ${target}`, ...reasons.slice(0, NAMED), ...more].join('\n  '),
     `Export the model with opset ${target} or above.`,
+    { cause },
   );
 }
 
@@ -118,30 +122,28 @@ function needsStep(graph: Graph, current: number, target: number): boolean {
 }
 
 /**
- * Types by name, from the runtime. A name that two graphs of the model use is left out; so is everything when the
- * runtime cannot load the model, for its custom operators, say: what is declared must do then.
+ * Types by name, from the runtime; the names must be unique across subgraphs. None when the runtime cannot load the
+ * model, for its custom operators, say: what is declared must do then.
  */
-async function knownTypes(model: Model): Promise<ReadonlyMap<string, TensorType>> {
-  let types: Map<string, TensorType>;
+async function knownTypes(
+  model: Model,
+): Promise<{ readonly types: ReadonlyMap<string, TensorType>; readonly error?: FxqError }> {
   try {
-    types = await inferValueTypes(model);
+    return { types: await inferValueTypes(model) };
   } catch (error) {
-    if (error instanceof FxqError && error.code === 'E_RUNTIME') return new Map();
+    if (error instanceof FxqError && error.code === 'E_RUNTIME') return { types: new Map(), error };
     throw error;
   }
-  const seen = new Set<string>();
-  const visit = (graph: Graph): void => {
-    const own = new Set([...givenNames(graph), ...graph.nodes.flatMap((n) => n.outputs)]);
-    for (const name of own) if (seen.has(name)) types.delete(name);
-    for (const name of own) seen.add(name);
-    for (const node of graph.nodes) for (const subgraph of subgraphsOf(node)) visit(subgraph.graph);
-  };
-  visit(model.graph);
-  return types;
 }
 
 /** The model at the next version. */
-function raise(model: Model, version: number, types: ReadonlyMap<string, TensorType>, notes: Note[]): Model {
+function raise(
+  model: Model,
+  version: number,
+  types: ReadonlyMap<string, TensorType>,
+  notes: Note[],
+  inferenceError: FxqError | undefined,
+): Model {
   const refused: string[] = [];
   const edited = editGraphs(model, (scope) => {
     const constants = new Map<string, string>();
@@ -153,8 +155,8 @@ function raise(model: Model, version: number, types: ReadonlyMap<string, TensorT
       else if (result !== node) scope.graph.replace(node, result);
     }
   });
-  refuseNodes(version, refused);
-  return { ...edited, opsets: new Map(model.opsets).set('', version) };
+  refuseNodes(version, refused, inferenceError);
+  return edited;
 }
 
 function createSite(
