@@ -10,5 +10,6 @@ export { leaves, mapTree, type MapTree, type Tree } from './tree.js';
 export { type Operand, type Value, type ValueType } from './value.js';
 export { type ConvOptions, type ConvTransposeOptions, type PoolOptions, type Window } from './ops/matrix.js';
 export * from './optimizers.js';
+export { uniform } from './random.js';
 export * from './rounding.js';
 export * from './schedules.js';

@@ -103,6 +103,25 @@ export const ELEMENTWISE = {
   Elu: unary((p, g, x, y, node) =>
     p.where(p.less(x, 0), p.mul(g, p.add(y, floatAttribute(node, 'alpha', 1))), g),
   ),
+  // Below zero y = γα(eˣ − 1)
+  Selu: unary((p, g, x, y, node) => {
+    const [alpha, gamma] = [floatAttribute(node, 'alpha', 1.67326), floatAttribute(node, 'gamma', 1.0507)];
+    return p.mul(g, p.where(p.less(x, 0), p.add(y, alpha * gamma), gamma));
+  }),
+  // Below zero y = α(e^(x/α) − 1)
+  Celu: unary((p, g, x, y, node) =>
+    p.where(p.less(x, 0), p.mul(g, p.add(p.div(y, floatAttribute(node, 'alpha', 1)), 1)), g),
+  ),
+  ThresholdedRelu: unary((p, g, x, _y, node) =>
+    p.maskedBy(g, p.greater(x, floatAttribute(node, 'alpha', 1))),
+  ),
+  // y = x/(1 + |x|), so that y' = (1 − |y|)²
+  Softsign: unary((p, g, _x, y) => p.mul(g, p.square(p.sub(1, p.abs(y))))),
+  // y = x·t with t = tanh(softplus x)
+  Mish: unary((p, g, x) => {
+    const t = p.tanh(p.softplus(x));
+    return p.mul(g, p.add(t, p.mul(p.mul(x, p.sigmoid(x)), p.sub(1, p.square(t)))));
+  }),
   Clip: clip,
   Gelu: gelu,
 

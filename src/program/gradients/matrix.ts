@@ -1,7 +1,8 @@
 /** Gradients of matrix products. */
-import { floatAttribute, intAttribute } from '../../onnx/index.js';
+import { FxqError } from '../../core/index.js';
+import { describeNode, floatAttribute, intAttribute, stringAttribute } from '../../onnx/index.js';
 import { type Program } from '../program.js';
-import { rankOf, type Value } from '../value.js';
+import { dimsOf, rankOf, type Value } from '../value.js';
 import { binary, input, outputGradient, type GradientRule } from './rule.js';
 
 /** Y = AB: dA = dY·Bᵀ, dB = Aᵀ·dY. A vector operand is given the axis that the product drops. */
@@ -37,7 +38,43 @@ function scaled(p: Program, g: Value, factor: number): Value {
   return factor === 1 ? g : p.mul(g, factor);
 }
 
+/**
+ * The gradient of one operand of a sum of products is the sum of products of the others and g. A label that the operand
+ * alone has was summed over: its axis gets size 1, which the walk spreads.
+ */
+const einsum: GradientRule = (p, d) => {
+  const equation = stringAttribute(d.node, 'equation', '').replaceAll(' ', '');
+  const [left = '', result] = equation.split('->');
+  const terms = left.split(',');
+  if (
+    result === undefined ||
+    equation.includes('.') ||
+    terms.some((term) => new Set(term).size < term.length)
+  ) {
+    throw new FxqError(
+      'E_UNSUPPORTED',
+      `there is no gradient rule for the equation '${equation}' of ${describeNode(d.node)}`,
+      'Write the equation with its result, without ellipsis and repeated labels.',
+    );
+  }
+  return terms.map((term, i) => {
+    const others = terms.filter((_, k) => k !== i);
+    const operands = d.inputs.filter((_, k) => k !== i) as Value[];
+    const found = [...term].filter((label) => [...others, result].some((t) => t.includes(label)));
+    const dims = found.map((label) => dimsOf(input(d, i))[term.indexOf(label)] ?? null);
+    const gradient = p.tape.op(
+      'Einsum',
+      [outputGradient(d), ...operands],
+      { dtype: outputGradient(d).dtype, dims },
+      { equation: `${[result, ...others].join(',')}->${found.join('')}` },
+    );
+    const alone = [...term].flatMap((label, axis) => (found.includes(label) ? [] : [axis]));
+    return alone.length === 0 ? gradient : p.unsqueeze(gradient, alone);
+  });
+};
+
 export const MATRIX = {
   MatMul: matmul,
+  Einsum: einsum,
   Gemm: gemm,
 } as const satisfies Record<string, GradientRule>;

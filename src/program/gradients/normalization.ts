@@ -4,7 +4,7 @@ import { describeNode, floatAttribute, intAttribute } from '../../onnx/index.js'
 import { type Program } from '../program.js';
 import { dimsOf, rankOf, type Value } from '../value.js';
 import { channelAxes } from './convolution.js';
-import { input, outputGradient, type GradientRule } from './rule.js';
+import { input, outputGradient, type Differentiation, type GradientRule } from './rule.js';
 
 /** x̂, and the gradient by x of a value whose gradient by x̂ is h: r·(h − mean h − x̂·mean(h·x̂)), means over the axes. */
 function standardize(p: Program, x: Value, axes: readonly number[], epsilon: number) {
@@ -21,12 +21,20 @@ function standardize(p: Program, x: Value, axes: readonly number[], epsilon: num
 /** y = x̂·scale + bias over the axes from `axis` on. */
 const layerNormalization: GradientRule = (p, d) => {
   const [x, scale, g] = [input(d, 0), input(d, 1), outputGradient(d)];
-  const axis = intAttribute(d.node, 'axis', -1);
-  const first = axis < 0 ? axis + rankOf(x) : axis;
-  const axes = [...dimsOf(x).keys()].slice(first);
-  const { standard, pullBack } = standardize(p, x, axes, floatAttribute(d.node, 'epsilon', 1e-5));
+  const { standard, pullBack } = standardize(
+    p,
+    x,
+    normalizedAxes(d, x),
+    floatAttribute(d.node, 'epsilon', 1e-5),
+  );
   return [pullBack(p.mul(g, scale)), p.mul(g, standard), g];
 };
+
+/** All axes from `axis` on. */
+function normalizedAxes(d: Differentiation, x: Value): number[] {
+  const axis = intAttribute(d.node, 'axis', -1);
+  return [...dimsOf(x).keys()].slice(axis < 0 ? axis + rankOf(x) : axis);
+}
 
 /** A vector of one entry a channel, shaped to multiply x [N, C, …]. */
 function perChannel(p: Program, v: Value, x: Value): Value {
@@ -50,6 +58,30 @@ const instanceNormalization: GradientRule = (p, d) => {
     p.reduceSum(p.mul(g, standard), channelAxes(x)),
     p.reduceSum(g, channelAxes(x)),
   ];
+};
+
+/** As layer normalization, over the channels and positions of each group of a sample; scale and bias per channel. */
+const groupNormalization: GradientRule = (p, d) => {
+  const [x, scale, g] = [input(d, 0), input(d, 1), outputGradient(d)];
+  const grouped = (v: Value): Value => p.reshape(v, [0, intAttribute(d.node, 'num_groups', 1), -1]);
+  const { standard, pullBack } = standardize(p, grouped(x), [2], floatAttribute(d.node, 'epsilon', 1e-5));
+  return [
+    p.reshapeLike(pullBack(grouped(p.mul(g, perChannel(p, scale, x)))), x),
+    p.reduceSum(p.mul(g, p.reshapeLike(standard, x)), channelAxes(x)),
+    p.reduceSum(g, channelAxes(x)),
+  ];
+};
+
+/** y = x·r·scale with r = 1/√(mean x² + ε). */
+const rmsNormalization: GradientRule = (p, d) => {
+  const [x, scale, g] = [input(d, 0), input(d, 1), outputGradient(d)];
+  const axes = normalizedAxes(d, x);
+  const mean = p.reduceMean(p.square(x), axes, true);
+  const r = p.reciprocal(p.sqrt(p.add(mean, floatAttribute(d.node, 'epsilon', 1e-5))));
+  const standard = p.mul(x, r);
+  const h = p.mul(g, scale);
+  const along = p.mul(standard, p.reduceMean(p.mul(h, standard), axes, true));
+  return [p.mul(r, p.sub(h, along)), p.mul(g, standard)];
 };
 
 /** y = (x − mean)·scale·r + bias with given statistics, which get gradients too: training computes them from x. */
@@ -80,5 +112,7 @@ const batchNormalization: GradientRule = (p, d) => {
 export const NORMALIZATION = {
   LayerNormalization: layerNormalization,
   InstanceNormalization: instanceNormalization,
+  GroupNormalization: groupNormalization,
+  RMSNormalization: rmsNormalization,
   BatchNormalization: batchNormalization,
 } as const satisfies Record<string, GradientRule>;

@@ -64,6 +64,14 @@ export const REDUCTION = {
   ReduceLogSum: reduction((p, g, _x, y) => p.div(g, p.exp(y))),
   ReduceProd: reduction((p, g, x, y) => p.div(p.mul(g, y), x)),
 
+  // A sum from the front is undone by one from the back.
+  CumSum: (p, d) => [
+    p.tape.op('CumSum', [outputGradient(d), input(d, 1)], input(d, 0), {
+      exclusive: intAttribute(d.node, 'exclusive', 0),
+      reverse: 1 - intAttribute(d.node, 'reverse', 0),
+    }),
+  ],
+
   // dx = y·(g − Σ g·y)
   Softmax: unary((p, g, _x, y, node) =>
     p.mul(y, p.sub(g, p.reduceSum(p.mul(g, y), [intAttribute(node, 'axis', -1)], true))),

@@ -26,5 +26,5 @@ export const ELEMENTWISE_OPERATORS: ReadonlySet<string> = new Set(Object.keys(EL
 /** Operators whose rules may return a gradient in the shape of the output, wider than the input. */
 export const BROADCASTING: ReadonlySet<string> = new Set([
   ...['Add', 'Sub', 'Mul', 'Div', 'Pow', 'Min', 'Max', 'Sum', 'Mean', 'Where', 'PRelu', 'Clip'],
-  ...['MatMul', 'Gemm', 'Expand', 'LayerNormalization'],
+  ...['MatMul', 'Gemm', 'Expand', 'LayerNormalization', 'RMSNormalization'],
 ]);

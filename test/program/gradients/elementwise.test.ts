@@ -1,5 +1,6 @@
 /** Gradient rules of element-wise operators: one line an operator. */
 import { describe, it } from 'vitest';
+import { float } from '../../../src/onnx/index.js';
 import { type Program, type Value } from '../../../src/program/index.js';
 import { tensor } from '../../../src/tensor/index.js';
 import { expectGradient, normal, positive, spaced, type GradientCase } from '../expect-gradient.js';
@@ -40,6 +41,14 @@ const UNARY: Record<string, [Unary, GradientCase?]> = {
     (p, x) => p.tape.op('Elu', [x], x),
     { draw: spaced, closedForm: at((x) => (x > 0 ? 1 : Math.exp(x))) },
   ],
+  Selu: [(p, x) => p.tape.op('Selu', [x], x), { draw: spaced }],
+  Celu: [(p, x) => p.tape.op('Celu', [x], x, { alpha: float(1.5) }), { draw: spaced }],
+  ThresholdedRelu: [(p, x) => p.tape.op('ThresholdedRelu', [x], x, { alpha: float(0.6) }), { draw: spaced }],
+  Softsign: [
+    (p, x) => p.tape.op('Softsign', [x], x),
+    { draw: spaced, closedForm: at((x) => (1 + Math.abs(x)) ** -2) },
+  ],
+  Mish: [(p, x) => p.tape.op('Mish', [x], x)],
   Gelu: [(p, x) => p.gelu(x)],
   'Gelu, tanh': [(p, x) => p.gelu(x, 'tanh')],
   Identity: [(p, x) => p.identity(x), { closedForm: at(() => 1) }],

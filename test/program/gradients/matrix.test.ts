@@ -1,6 +1,7 @@
 /** Gradient rules of matrix products. */
-import { describe, it } from 'vitest';
-import { expectGradient, type GradientCase } from '../expect-gradient.js';
+import { describe, expect, it } from 'vitest';
+import { createProgram, pullBack } from '../../../src/program/index.js';
+import { expectGradient, node, type GradientCase } from '../expect-gradient.js';
 
 describe('gradients of MatMul', () => {
   const f64: GradientCase = { dtype: 'float64' };
@@ -57,5 +58,38 @@ describe('gradients of Gemm', () => {
         [3, 1],
       ],
     );
+  });
+});
+
+describe('gradients of Einsum', () => {
+  const check = (equation: string, shapes: readonly (readonly number[])[], dims: readonly number[]) =>
+    it(equation, () =>
+      expectGradient((p, ...x) => node(p, 'Einsum', x, dims, { equation }), shapes, { dtype: 'float64' }),
+    );
+  check(
+    'bij,bjk->bik',
+    [
+      [2, 3, 4],
+      [2, 4, 2],
+    ],
+    [2, 3, 2],
+  );
+  check(
+    'bhqd, bhkd -> bhqk',
+    [
+      [1, 2, 3, 2],
+      [1, 2, 2, 2],
+    ],
+    [1, 2, 3, 2],
+  );
+  check('ij->ji', [[2, 3]], [3, 2]);
+  check('ij,k->k', [[2, 3], [2]], [2]);
+  check('i,ij,j->', [[2], [2, 3], [3]], []);
+
+  it('refuse what they do not know', () => {
+    const p = createProgram();
+    const x = p.input('x', 'float32', [2, 2]);
+    const y = node(p, 'Einsum', [x], [2], { equation: 'ii->i' });
+    expect(() => pullBack(p, [[y, y]], x)).toThrow(/equation 'ii->i' of Einsum/);
   });
 });

@@ -41,6 +41,21 @@ describe('gradients of normalizations', () => {
   it('InstanceNormalization', () =>
     expectGradient((p, x, s, b) => p.instanceNormalization(x, s, b), [[2, 3, 2, 3], [3], [3]]));
 
+  it('GroupNormalization', () =>
+    expectGradient(
+      (p, x, s, b) => node(p, 'GroupNormalization', [x, s, b], [2, 4, 2, 2], { num_groups: 2 }),
+      [[2, 4, 2, 2], [4], [4]],
+      { points: 1 },
+    ));
+  it('RMSNormalization', () =>
+    expectGradient(
+      (p, x, s) => {
+        p.tape.requireOpset(23);
+        return node(p, 'RMSNormalization', [x, s], [2, 3, 4]);
+      },
+      [[2, 3, 4], [4]],
+    ));
+
   it('refuse the training mode of BatchNormalization', () => {
     const p = createProgram();
     const x = p.input('x', 'float32', [2, 3]);

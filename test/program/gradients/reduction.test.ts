@@ -36,6 +36,13 @@ describe('gradients of reductions', () => {
       (p, x) => node(p, 'ReduceSum', [x, p.int64s([])], [2, 3], { noop_with_empty_axes: 1 }),
       [[2, 3]],
     ));
+  for (const reverse of [0, 1]) {
+    it(`CumSum${reverse ? ', reversed and exclusive' : ''}`, () =>
+      expectGradient(
+        (p, x) => node(p, 'CumSum', [x, p.scalar(1, 'int64')], [2, 4], { reverse, exclusive: reverse }),
+        [[2, 4]],
+      ));
+  }
   it('ties share the gradient of a maximum', () =>
     expectGradient((p, x) => p.reduceMax(p.concat([x, x], 0), [0]), [[1, 3]], {
       draw: spaced,
