@@ -1,0 +1,44 @@
+/** Reordering the channels of a stream in a graph: the same network, other neighbours. */
+import { GraphEditor, loadTensor, storeTensor, type Graph, type Node } from '../../onnx/index.js';
+import { required } from '../../core/index.js';
+import { createArray, type Tensor, type TypedArray } from '../../tensor/index.js';
+import { type ChannelStream } from './channel-stream.js';
+
+/** The graph with the channels of a stream in a new order: position i gets channel `order[i]`. */
+export function permuteChannels(graph: Graph, stream: ChannelStream, order: readonly number[]): Graph {
+  const editor = new GraphEditor(graph);
+  const current = new Map<Node, Node>();
+  // A constant that several nodes read the same way is permuted once.
+  const permuted = new Map<string, string>();
+  for (const { node, input, axis } of stream.constants) {
+    const name = required(node.inputs[input], `input ${input} of ${node.name}`);
+    const now = current.get(node) ?? node;
+    const chained = now.inputs[input] as string;
+    const key = `${chained} ${axis}`;
+    const stored = required(editor.constant(chained), `constant ${chained}`);
+    const result =
+      permuted.get(key) ??
+      editor.addInitializer(
+        `${name}_permuted`,
+        storeTensor(reorderAxis(loadTensor(stored, name), axis, order)),
+      );
+    permuted.set(key, result);
+    current.set(node, editor.setInput(now, input, result));
+  }
+  return editor.finish();
+}
+
+/** Slices of a tensor along one axis in a new order. */
+export function reorderAxis(t: Tensor, axis: number, order: readonly number[]): Tensor {
+  const before = t.dims.slice(0, axis).reduce((product, d) => product * d, 1);
+  const after = t.dims.slice(axis + 1).reduce((product, d) => product * d, 1);
+  const data = createArray(t.dtype, t.data.length);
+  const copy = data as Float32Array;
+  const source = t.data as Float32Array;
+  for (let b = 0; b < before; b++)
+    order.forEach((from, to) => {
+      const base = (b * order.length + from) * after;
+      copy.set(source.subarray(base, base + after), (b * order.length + to) * after);
+    });
+  return { ...t, data: data as TypedArray };
+}
