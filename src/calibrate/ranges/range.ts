@@ -143,15 +143,16 @@ const FINER_EXPONENTS = 6;
 function powerOfTwoRange(request: Request): Ends {
   const { min, max, symmetric, format } = request;
   const error = errorOf(request);
-  const codes = symmetric || !format.affine ? format.high : format.high - format.low;
-  const extent = symmetric || !format.affine ? Math.max(-min, max) : max - min;
-  const coarsest = Math.ceil(Math.log2(extent / codes));
+  const centred = symmetric || !format.affine;
+  // Width of the grid in steps: of one side when it is centred on zero.
+  const steps = centred ? format.decode(format.high) : format.high - format.low;
+  const coarsest = Math.ceil(Math.log2((centred ? Math.max(-min, max) : max - min) / steps));
   let best: Ends = { low: min, high: max };
   let least = Infinity;
   for (let exponent = coarsest; exponent >= coarsest - FINER_EXPONENTS; exponent--) {
-    const reach = 2 ** exponent * codes;
-    const ends =
-      symmetric || !format.affine ? { low: -reach, high: reach } : placed(min, max, reach, 2 ** exponent);
+    const step = 2 ** exponent;
+    const reach = step * steps;
+    const ends = centred ? { low: -reach, high: reach } : placed(min, max, reach, step);
     const value = error(ends.low, ends.high);
     if (value >= least) continue;
     least = value;
