@@ -89,7 +89,7 @@ export default class Quantize extends BaseCommand {
     method: Flags.string({
       helpValue: 'NAME',
       description:
-        'Range of activations: minmax, moving-average, percentile, entropy, mse or power-of-two. [default: minmax]',
+        'Range of activations: minmax, average, percentile, entropy, mse or power-of-two. [default: minmax]',
     }),
     percentile: Flags.string({
       helpValue: 'P',

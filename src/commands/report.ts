@@ -86,7 +86,7 @@ export default class Report extends BaseCommand {
     latency: Flags.integer({
       min: 0,
       helpValue: 'N',
-      description: 'Timed runs of each model; 0 leaves latency out. [default: 30]',
+      description: 'Timed runs of each model; 0 leaves latency out. [default: what takes about two seconds]',
     }),
     tensor: Flags.string({
       ...repeatable,

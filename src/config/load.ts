@@ -35,7 +35,7 @@ const DEFAULTS: Settings = {
   threads: 0,
   calibration: { method: 'minmax' },
   quantize: { preset: 'int8' },
-  report: { metrics: [], layers: 32, latency: 30, reporters: ['text'], fail: true },
+  report: { metrics: [], layers: 32, latency: 'auto', reporters: ['text'], fail: true },
 };
 
 /**

@@ -1,5 +1,6 @@
 /** The schema of the configuration: every key and what it may hold. docs/configuration.md explains them. */
 import { z } from 'zod';
+import { RANGE_METHODS } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
@@ -21,8 +22,6 @@ function parsed<T>(parse: (text: string) => T): z.ZodPipe<z.ZodString, z.ZodTran
 }
 
 const keys = <K extends string>(table: Record<K, unknown>): K[] => Object.keys(table) as K[];
-
-const RANGE_METHODS = ['minmax', 'moving-average', 'percentile', 'entropy', 'mse', 'power-of-two'] as const;
 
 const path = z.string().min(1);
 const count = z.int().min(1);
@@ -131,7 +130,7 @@ const report = z.strictObject({
   metrics: z.array(metric).exactOptional(),
   scores: z.string().exactOptional(),
   layers: z.int().min(0).exactOptional(),
-  latency: z.int().min(0).exactOptional(),
+  latency: z.union([z.int().min(0), z.literal('auto')]).exactOptional(),
   tensors: z.array(z.string()).exactOptional(),
   gates: z.array(gate).exactOptional(),
   reporters: z.array(reporter).exactOptional(),

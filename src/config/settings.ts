@@ -43,8 +43,8 @@ export interface ReportSettings {
   readonly scores?: string;
   /** Samples on which the error of layers is measured; 0 leaves it out. */
   readonly layers: number;
-  /** Measured runs of each model; 0 leaves latency out. */
-  readonly latency: number;
+  /** Measured runs of each model, or as many as take about two seconds; 0 leaves latency out. */
+  readonly latency: number | 'auto';
   /** Values whose histogram is shown; the worst rounded ones when empty. */
   readonly tensors: readonly string[];
   readonly gates: readonly Gate[];
@@ -139,6 +139,13 @@ export function reportOutput({ config: { report = {} } }: LoadedConfig): ReportO
 
 function rangeSettings({ calibration = {} }: Config): RangeSettings {
   const { method = 'minmax', percentile } = calibration;
+  if (percentile !== undefined && method !== 'percentile') {
+    throw new FxqError(
+      'E_CONFIG',
+      `a percentile is given, but ranges are chosen by ${method}`,
+      'Choose the method percentile, or leave the percentile out.',
+    );
+  }
   return { method, ...(percentile === undefined ? {} : { percentile }) };
 }
 

@@ -248,7 +248,7 @@ async function latencyOf(
           message: `the quantized model takes ${ratio.toFixed(2)} times as long as the float one on this machine`,
         });
       }
-      return { ...times, runs, batch: count, threads: ctx.threads };
+      return { ...times, batch: count, threads: ctx.threads };
     }
     return undefined;
   } finally {

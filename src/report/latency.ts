@@ -4,14 +4,18 @@ import { type Feeds, type Session } from '../engine/index.js';
 import { type Timing } from './result.js';
 
 export interface LatencyOptions {
-  /** Measured runs of each model. */
-  readonly runs: number;
+  /** Measured runs of each model; `auto` for as many as take about {@link AUTO_TIME}. */
+  readonly runs: number | 'auto';
   /** Milliseconds since any fixed moment. */
   readonly clock: () => number;
 }
 
 /** Runs that are not counted: the first ones allocate and warm caches. */
 const WARM_UP = 3;
+
+/** Milliseconds for all measured runs of both models, and how many runs that may mean. */
+const AUTO_TIME = 2000;
+const AUTO_RUNS = { least: 20, most: 500 } as const;
 
 /** Median and quartiles of single runs, float and quantized alternating, the order swapped every time. */
 export async function measureLatency(
@@ -20,24 +24,35 @@ export async function measureLatency(
   feeds: Feeds,
   { runs, clock }: LatencyOptions,
   ctx: Context,
-): Promise<{ readonly float: Timing; readonly quantized: Timing }> {
+): Promise<{ readonly float: Timing; readonly quantized: Timing; readonly runs: number }> {
   const times = { float: [] as number[], quantized: [] as number[] };
-  const measure = async (session: Session, into: number[], counts: boolean): Promise<void> => {
+  const measure = async (session: Session, into: number[]): Promise<void> => {
     const start = clock();
     await session.run(feeds);
-    if (counts) into.push(clock() - start);
+    into.push(clock() - start);
   };
-  const progress = ctx.start('Measuring latency', runs);
-  for (let i = -WARM_UP; i < runs; i++) {
+  const round = async (i: number): Promise<void> => {
     checkAbort(ctx);
-    const first = i % 2 === 0;
-    if (first) await measure(float, times.float, i >= 0);
-    await measure(quantized, times.quantized, i >= 0);
-    if (!first) await measure(float, times.float, i >= 0);
-    progress.update(Math.max(i + 1, 0));
+    const floatFirst = i % 2 === 0;
+    if (floatFirst) await measure(float, times.float);
+    await measure(quantized, times.quantized);
+    if (!floatFirst) await measure(float, times.float);
+  };
+  for (let i = 0; i < WARM_UP; i++) await round(i);
+  const count = runs === 'auto' ? runsFor(Math.min(...times.float) + Math.min(...times.quantized)) : runs;
+  times.float.length = times.quantized.length = 0;
+  const progress = ctx.start('Measuring latency', count);
+  for (let i = 0; i < count; i++) {
+    await round(i);
+    progress.update(i + 1);
   }
   progress.finish();
-  return { float: summarize(times.float), quantized: summarize(times.quantized) };
+  return { float: summarize(times.float), quantized: summarize(times.quantized), runs: count };
+}
+
+function runsFor(milliseconds: number): number {
+  const fitting = Math.floor(AUTO_TIME / Math.max(milliseconds, 1e-3));
+  return Math.min(Math.max(fitting, AUTO_RUNS.least), AUTO_RUNS.most);
 }
 
 function summarize(times: readonly number[]): Timing {

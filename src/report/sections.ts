@@ -27,6 +27,7 @@ export interface Section {
 /** Rows of a table for people; the JSON report has them all. */
 const ROW_LIMIT = 30;
 
+const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
 const left = (title: string): Column => ({ title, align: 'left' });
 const right = (title: string): Column => ({ title, align: 'right' });
 const cell = (text: string, tone: Tone = 'plain'): Cell => ({ text, tone });
@@ -48,7 +49,7 @@ export function sectionsOf(result: ReportResult): Section[] {
 
 /** "100 samples of test.npz", with a warning where the data mean nothing. */
 export function describeData({ data }: ReportResult): string {
-  const samples = `${data.samples} ${data.samples === 1 ? 'sample' : 'samples'} of ${data.source}`;
+  const samples = `${counted(data.samples, 'sample')} of ${data.source}`;
   return data.synthetic ? `${samples} (random data: quality figures say nothing about the task)` : samples;
 }
 
@@ -143,8 +144,8 @@ export function kernelSection(audit: KernelAudit): Section {
   return {
     title: 'Kernels',
     lead:
-      `${audit.integer} of ${total} weighted nodes run as integer kernels; ` +
-      `${audit.conversions} conversions are left at run time.` +
+      `${audit.integer} of ${counted(total, 'weighted node')} run as integer kernels; conversions left at run time: ` +
+      `${audit.conversions}.` +
       (others.length > ROW_LIMIT ? ` The first ${ROW_LIMIT} of ${others.length} others:` : ''),
     columns: [left('node'), left('operator'), left('kernel'), left('why not integer')],
     rows: others

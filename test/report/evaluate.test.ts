@@ -94,6 +94,25 @@ describe('compareOutput', () => {
 });
 
 describe('measureLatency', () => {
+  it.each([
+    [1, 500],
+    [10, 100],
+    [1000, 20],
+  ])('makes as many runs of %d ms as take about two seconds, within limits', async (time, runs) => {
+    let now = 0;
+    const session = {
+      inputs: [],
+      outputs: [],
+      run: async () => {
+        now += time;
+        return new Map<never, never>();
+      },
+      release: async () => undefined,
+    };
+    const options = { runs: 'auto', clock: () => now } as const;
+    expect((await measureLatency(session, session, {}, options, createContext())).runs).toBe(runs);
+  });
+
   it('alternates, swaps the order, drops the warm-up, and gives median and quartiles', async () => {
     let now = 0;
     const order: string[] = [];
@@ -107,13 +126,14 @@ describe('measureLatency', () => {
       },
       release: async () => undefined,
     });
-    const float = session('f', [100, 100, 100, 4, 8, 6, 2]);
-    const quantized = session('q', [100, 100, 100, 1, 1, 1, 1]);
+    const float = session('f', [900, 900, 900, 4, 8, 6, 2]);
+    const quantized = session('q', [900, 900, 900, 1, 1, 1, 1]);
     const result = await measureLatency(float, quantized, {}, { runs: 4, clock: () => now }, createContext());
     expect(result).toEqual({
       float: { median: 5, low: 3.5, high: 6.5 },
       quantized: { median: 1, low: 1, high: 1 },
+      runs: 4,
     });
-    expect(order.join('')).toBe('qffqqffqqffqqf');
+    expect(order.join('')).toBe('fqqffqfqqffqqf');
   });
 });

@@ -27,7 +27,8 @@ svg text { fill: var(--muted); } line.grid { stroke: var(--line); } line.axis { 
 rect.series-0, circle.series-0 { fill: var(--first); } rect.series-1, circle.series-1 { fill: var(--second); }
 polyline { fill: none; stroke-width: 1.5; } polyline.series-0 { stroke: var(--first); } polyline.series-1 { stroke: var(--second); }
 rect.range { fill: var(--band); }
-.key { float: right; margin-left: 16px; } .key i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
+figcaption { display: flex; gap: 16px; } figcaption .text { flex: 1; } .key { white-space: nowrap; }
+.key i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
 i.series-0 { background: var(--first); } i.series-1 { background: var(--second); }
 footer { margin-top: 20px; }
 `.trim();

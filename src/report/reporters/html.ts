@@ -183,5 +183,5 @@ function tensors(all: readonly TensorResult[]): string {
 
 function figure(chart: string, legend: readonly string[], caption: string): string {
   const keys = legend.map((name, i) => `<span class="key"><i class="series-${i}"></i>${escape(name)}</span>`);
-  return `<figure>${chart}<figcaption class="muted">${escape(caption)}${keys.join('')}</figcaption></figure>`;
+  return `<figure>${chart}<figcaption class="muted"><span class="text">${escape(caption)}</span>${keys.join('')}</figcaption></figure>`;
 }
