@@ -86,10 +86,16 @@ function gather(x: Codes, { axis, indices, scalar }: MovementOf<'gather'>): Code
 }
 
 export function concat({ inputs, axis }: Concat, operands: Operands): Codes {
-  const parts = inputs.map((name) => operands.codes(name));
-  const first = required(parts[0], 'an input');
+  const whole = inputs.map((name) => operands.codes(name));
+  const others = broadcastDims(whole.map((p) => p.dims.map((d, i) => (i === axis ? 1 : d))));
+  const parts = whole.map((p) =>
+    repeat(
+      p,
+      others.map((d, i) => (i === axis ? (p.dims[i] ?? 1) : d)),
+    ),
+  );
   const total = parts.reduce((sum, p) => sum + (p.dims[axis] ?? 1), 0);
-  const dims = first.dims.map((d, i) => (i === axis ? total : d));
+  const dims = others.map((d, i) => (i === axis ? total : d));
   const inner = sizeOf(dims.slice(axis + 1));
   const outer = sizeOf(dims.slice(0, axis));
   const data = new Int32Array(sizeOf(dims));
@@ -102,4 +108,8 @@ export function concat({ inputs, axis }: Concat, operands: Operands): Codes {
     }
   }
   return { dims, data };
+}
+
+function repeat({ dims, data }: Codes, target: readonly number[]): Codes {
+  return { dims: target, data: take(data, broadcastIndex(dims, target)) };
 }

@@ -1,7 +1,7 @@
 /** The reference interpreter: runs an integer program on the host, every operation exactly as `program.ts` defines it. */
 import { FxqError, required } from '../../core/index.js';
 import { WHOLE_TENSOR, dequantize, parseFormat, quantize } from '../../formats/index.js';
-import { tensor, toFloat32, type Tensor } from '../../tensor/index.js';
+import { sizeOf, tensor, toFloat32, type Tensor } from '../../tensor/index.js';
 import { type Codes } from './codes.js';
 import {
   axisSum,
@@ -15,7 +15,7 @@ import {
 import { layerNorm, softmax } from './interpret-normalize.js';
 import { concat, move } from './interpret-move.js';
 import { type ArithmeticOp, type CodeValue, type IntegerOp, type IntegerProgram } from './program.js';
-import { rescaleOne, resultWord } from './rescale.js';
+import { channelRescaler, resultWord } from './rescale.js';
 
 /** What the interpreter saw of an accumulator. */
 export interface AccumulatorPeak {
@@ -167,15 +167,17 @@ function peakOf(data: Float64Array): AccumulatorPeak {
   return { low, high };
 }
 
-function rescale(op: ArithmeticOp, { dims, data }: Accumulators, result: CodeValue): Codes {
+function rescale({ rescale: how }: ArithmeticOp, { dims, data }: Accumulators, result: CodeValue): Codes {
   const { word } = resultWord(parseFormat(result.format));
-  const channels = dims[op.rescale.axis] ?? 1;
-  let inner = 1;
-  for (let axis = op.rescale.axis + 1; axis < dims.length; axis++) inner *= dims[axis] ?? 1;
+  const channels = how.multiplier.length === 1 ? 1 : (dims[how.axis] ?? 1);
+  const inner = channels === 1 ? data.length : sizeOf(dims.slice(how.axis + 1));
+  const rescalers = Array.from({ length: channels }, (_, c) =>
+    channelRescaler(how, c, result.zeroPoint, word),
+  );
   const codes = new Int32Array(data.length);
-  for (let i = 0; i < codes.length; i++) {
-    const channel = Math.floor(i / inner) % channels;
-    codes[i] = rescaleOne(data[i] as number, op.rescale, channel, result.zeroPoint, word);
+  for (let from = 0, run = 0; from < codes.length; from += inner, run++) {
+    const toCode = required(rescalers[run % channels], 'a channel');
+    for (let i = from; i < from + inner; i++) codes[i] = toCode(data[i] as number);
   }
   return { dims, data: codes };
 }

@@ -27,8 +27,8 @@ function operand(node: Node, to: Lowering, index: number): Operand {
 const NARROW_SUM = 30;
 const WIDE_SUM = 50;
 
-/** With fewer bits than this beyond the operands', multipliers would show in the result. */
-const LEAST_MULTIPLIER_BITS = 16;
+/** Rounded multipliers move a result by at most 2^(−1 − this) of its unit for each operand. */
+const GUARD_BITS = 6;
 
 /** Add and Sub: both operands at a common scale `s_y · 2^(−n)`, then one rounding shift. */
 export function lowerSum(node: Node, to: Lowering, sign: 1 | -1): void {
@@ -44,13 +44,14 @@ export function lowerSum(node: Node, to: Lowering, sign: 1 | -1): void {
   to.accumulate(node, { kind: 'sum', terms }, [result.value.scale * 2 ** -shift], result);
 }
 
-/** Fractional bits of the common scale. */
+/** Fractional bits of the common scale, for operands up to `largest`. */
 function commonShift(ratios: readonly number[], largest: number): number {
   const exponents = ratios.map(Math.log2);
   if (exponents.every(Number.isInteger)) return Math.max(0, -Math.min(...exponents));
-  const top = Math.ceil(Math.max(...exponents) + Math.log2(largest * ratios.length));
+  const operandBits = Math.log2(largest * ratios.length);
+  const top = Math.ceil(Math.max(...exponents) + operandBits);
   const narrow = NARROW_SUM - top;
-  return narrow + Math.min(...exponents) >= LEAST_MULTIPLIER_BITS ? narrow : WIDE_SUM - top;
+  return narrow - operandBits >= GUARD_BITS ? narrow : WIDE_SUM - top;
 }
 
 export function lowerAdd(node: Node, to: Lowering): void {

@@ -1,8 +1,8 @@
 /** Operators that move codes. */
 import { WHOLE_TENSOR, parseFormat, quantize } from '../../formats/index.js';
 import { intAttribute, intsAttribute, stringAttribute, type Dim, type Node } from '../../onnx/index.js';
-import { refuse, type Lowering } from './lowering.js';
-import { type Movement } from './program.js';
+import { refuse, type Lowering, type Reals } from './lowering.js';
+import { type CodeValue, type Movement } from './program.js';
 
 function move(node: Node, to: Lowering, movement: Movement, output = 0): void {
   const x = to.operand(node, 0);
@@ -75,12 +75,13 @@ export function lowerExpand(node: Node, to: Lowering): void {
   move(node, to, { op: 'expand', shape: to.numbers(node, 1) ?? [] });
 }
 
-/** Concat; constants are quantized as the result, other parameters are rescaled to it. */
+/** Concat; constants are quantized as the result, also those that are only repeated along the batch. */
 export function lowerConcat(node: Node, to: Lowering): void {
   const { value } = to.result(node);
   const rank = value.dims.length;
   const inputs = node.inputs.map((name, i) => {
-    if (to.isConstant(node, i)) return constantPart(node, to, i, value.name);
+    const constant = to.repeatedConstant(name);
+    if (constant !== undefined) return constantPart(node, to, constant, value);
     const x = to.operand(node, i);
     if (x.scale === value.scale && x.zeroPoint === value.zeroPoint && x.format === value.format)
       return x.name;
@@ -91,10 +92,10 @@ export function lowerConcat(node: Node, to: Lowering): void {
 }
 
 /** A constant as codes of the result, zero point included. */
-function constantPart(node: Node, to: Lowering, index: number, result: string): string {
-  const { format, scale, zeroPoint } = to.value(result);
-  const reals = to.reals(node, index) ?? { dims: [0], values: new Float32Array(0) };
+function constantPart(node: Node, to: Lowering, reals: Reals, result: CodeValue): string {
+  const { format, scale, zeroPoint, dims } = result;
   const parameters = { scale: Float32Array.of(scale), zeroPoint: Int32Array.of(zeroPoint) };
   const { codes } = quantize(parseFormat(format), reals.values, WHOLE_TENSOR, parameters);
-  return to.constant(`${node.name}_part`, reals.dims, codes);
+  const lead = new Array<number>(dims.length - reals.dims.length).fill(1);
+  return to.constant(`${node.name}_part`, [...lead, ...reals.dims], codes);
 }

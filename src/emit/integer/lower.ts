@@ -116,7 +116,7 @@ export async function lowerToIntegers(input: LoweringInput): Promise<Lowered> {
     if (fused.has(node)) continue;
     const reads = [...namesRead(node)];
     if (plan.nodes[node.name]?.decision === 'static') {
-      const late = reads.find((name) => downstream.has(name));
+      const late = reads.find((name) => downstream.has(name) && to.repeatedConstant(name) === undefined);
       if (late !== undefined) throw floatInBetween(node, late, after);
       const rule = RULES[node.domain === '' ? node.opType : `${node.domain}.${node.opType}`];
       if (rule === undefined) throw refuse(node, 'fxq has no integer form of this operator');
@@ -128,7 +128,19 @@ export async function lowerToIntegers(input: LoweringInput): Promise<Lowered> {
       before.push(node);
     }
   }
-  return { program: to.finish(leaving(graph, to, after)), before, after };
+  const read = new Set([...to.borders.map((border) => border.real), ...graph.outputs.map((o) => o.name)]);
+  const tail = nodesFor(after, read);
+  return { program: to.finish(leaving(graph, to, tail)), before: nodesFor(before, read), after: tail };
+}
+
+/** The nodes that lead to some values; their own operands are added to these. */
+function nodesFor(nodes: readonly Node[], values: Set<string>): Node[] {
+  const needed = [...nodes].reverse().filter((node) => {
+    if (!node.outputs.some((output) => values.has(output))) return false;
+    for (const name of namesRead(node)) values.add(name);
+    return true;
+  });
+  return needed.reverse();
 }
 
 /** Integer values that somebody reads as float: outputs of the graph and operands of the float nodes at the end. */

@@ -45,6 +45,12 @@ export interface Weight {
   readonly scale: readonly number[];
 }
 
+/** A constant float tensor. */
+export interface Reals {
+  readonly dims: readonly number[];
+  readonly values: Float32Array;
+}
+
 export interface LoweringInput {
   readonly graph: Graph;
   readonly plan: Plan;
@@ -68,7 +74,8 @@ export class Lowering {
   readonly #values = new Map<string, CodeValue>();
   readonly #constants = new Map<string, CodeConstant>();
   readonly #ops: IntegerOp[] = [];
-  readonly #borders: Border[] = [];
+  /** Float values that enter. */
+  readonly borders: Border[] = [];
   /** For every value computed in integers, the id of its codes. */
   readonly produced = new Map<string, string>();
 
@@ -81,7 +88,7 @@ export class Lowering {
     return {
       values: this.#values,
       constants: this.#constants,
-      inputs: this.#borders,
+      inputs: this.borders,
       ops: this.#ops,
       outputs,
     };
@@ -104,7 +111,7 @@ export class Lowering {
     const { value: name } = required(this.input.plan.activations[id], id);
     const other = this.produced.get(name);
     const value = this.#declare(id, this.dimsOf(name));
-    if (other === undefined) this.#borders.push({ real: name, codes: id });
+    if (other === undefined) this.borders.push({ real: name, codes: id });
     else this.rescaled(node, this.value(other), value);
     return value;
   }
@@ -225,10 +232,24 @@ export class Lowering {
   }
 
   /** Values and shape of a constant float input. */
-  reals(node: Node, index: number): { dims: readonly number[]; values: Float32Array } | undefined {
+  reals(node: Node, index: number): Reals | undefined {
     const stored = this.#stored(node, index);
     if (stored === undefined) return undefined;
     return { dims: stored.dims, values: toFloat32(loadTensor(stored, node.inputs[index])) };
+  }
+
+  /** A value that is constant but for repetition along axes of unknown extent: an initializer, or Expand of one. */
+  repeatedConstant(value: string): Reals | undefined {
+    const { graph } = this.input;
+    const writer = graph.nodes.find((n) => n.outputs.includes(value));
+    const name = writer?.opType === 'Expand' ? (writer.inputs[0] ?? '') : value;
+    const stored = graph.initializers.get(name);
+    if (stored === undefined) return undefined;
+    const lead = this.dimsOf(value).length - stored.dims.length;
+    const isWhole = this.dimsOf(value).every(
+      (d, axis) => typeof d !== 'number' || d === (stored.dims[axis - lead] ?? 1),
+    );
+    return isWhole ? { dims: stored.dims, values: toFloat32(loadTensor(stored, name)) } : undefined;
   }
 
   /**

@@ -199,7 +199,10 @@ export interface Move {
   readonly output: string;
 }
 
-/** Joins values and constants along an axis; all share the parameters of the result. */
+/**
+ * Joins values and constants along an axis; all share the parameters of the result. Constants hold codes, zero point
+ * included, and repeat along other axes where their extent is 1.
+ */
 export interface Concat {
   readonly kind: 'concat';
   readonly node: string;

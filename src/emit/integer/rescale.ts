@@ -104,7 +104,7 @@ export function multiplierFor(ratio: number, bits: number): { multiplier: number
   return { multiplier, shift };
 }
 
-/** ⌊v · multiplier / 2^shift⌉ under a rounding mode, exact for any v below 2^53. */
+/** v · multiplier / 2^shift under a rounding mode; exact for any integer v below 2^53. */
 export function scaleAndRound(v: number, multiplier: number, shift: number, rounding: Rounding): number {
   const product = v * multiplier;
   if (Math.abs(product) < Number.MAX_SAFE_INTEGER) return ROUNDING[rounding](product / 2 ** shift) + 0;
@@ -123,21 +123,27 @@ export function roundShift(p: bigint, shift: number, rounding: Rounding): bigint
   return floor + BigInt(ROUNDING[rounding](model + fraction) - model);
 }
 
-/** A code from an accumulator. */
-export function rescaleOne(
-  v: number,
+/** Turns the accumulators of one channel into codes of a result. */
+export function channelRescaler(
   { multiplier, shift, rounding, overflow, limits }: Rescale,
   channel: number,
   zeroPoint: number,
   word: Word,
-): number {
+): (v: number) => number {
   const c = multiplier.length === 1 ? 0 : channel;
   const m = multiplier[c] as number;
   const n = shift[c] as number;
-  const rounded = scaleAndRound(v, m, n, rounding);
-  const limited = Math.min(Math.max(rounded, limits.low), limits.high);
-  const code = limited + zeroPoint;
-  if (code >= word.low && code <= word.high) return code;
-  const before = limited === rounded ? scaleAndRound(v, m, n, 'AP_TRN') : limited;
-  return OVERFLOW[overflow](code, before, word);
+  const unit = 2 ** -n;
+  const round: (v: number) => number = ROUNDING[rounding];
+  return (v) => {
+    const product = v * m;
+    const isExact = product <= Number.MAX_SAFE_INTEGER && product >= -Number.MAX_SAFE_INTEGER;
+    const rounded = isExact ? round(product * unit) : scaleAndRound(v, m, n, rounding);
+    const limited = rounded < limits.low ? limits.low : rounded > limits.high ? limits.high : rounded;
+    const code = limited + zeroPoint;
+    if (code >= word.low && code <= word.high) return code;
+    // Only sign-magnitude wrap looks at the value before rounding.
+    const wraps = overflow === 'AP_WRAP_SM' && limited === rounded;
+    return OVERFLOW[overflow](code, wraps ? scaleAndRound(v, m, n, 'AP_TRN') : limited, word);
+  };
 }

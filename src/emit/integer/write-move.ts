@@ -129,11 +129,35 @@ export function writeTable(scope: WriteScope, op: Table, output: string): void {
 export function writeConcat(scope: WriteScope, op: Concat, output: string): void {
   const { to, program } = scope;
   const dtype = storageType(required(program.values.get(op.output), op.output));
+  const model = op.inputs.find((name) => program.values.has(name));
   const inputs = op.inputs.map((name) => {
     const constant = program.constants.get(name);
-    return constant === undefined
-      ? scope.codes(name)
-      : to.constant(name, dtype, constant.dims, constant.codes);
+    if (constant === undefined) return scope.codes(name);
+    const part = to.constant(name, dtype, constant.dims, constant.codes);
+    return model === undefined ? part : repeatLike(scope, part, constant.dims, scope.codes(model), op.axis);
   });
   to.write('Concat', inputs, output, { axis: op.axis });
+}
+
+/** A constant repeated to the shape of another part, but for the joined axis. */
+function repeatLike(
+  { to }: WriteScope,
+  constant: string,
+  dims: readonly number[],
+  like: string,
+  axis: number,
+): string {
+  if (dims.every((d, i) => i === axis || d !== 1)) return constant;
+  const shape = to.call('Shape', [like], `${like}_shape`);
+  const vector = (values: readonly number[]): string => to.constant('axes', 'int64', [values.length], values);
+  const between = (from: number, end: number): string =>
+    to.call('Slice', [shape, vector([from]), vector([end])], `${like}_extents`);
+  const own = vector([dims[axis] ?? 1]);
+  const pieces = [
+    ...(axis > 0 ? [between(0, axis)] : []),
+    own,
+    ...(axis < dims.length - 1 ? [between(axis + 1, dims.length)] : []),
+  ];
+  const target = to.call('Concat', pieces, `${constant}_shape`, { axis: 0 });
+  return to.call('Expand', [constant, target], `${constant}_repeated`);
 }

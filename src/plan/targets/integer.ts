@@ -6,6 +6,7 @@ const arithmetic = [
   'Add',
   'AveragePool',
   'Celu',
+  'Concat',
   'Conv',
   'Div',
   'Elu',
@@ -41,7 +42,6 @@ const arithmetic = [
 /** Folded into the operator before them where that has one reader; limits on codes otherwise. */
 const limits = ['Clip', 'Relu'];
 const movement = [
-  'Concat',
   'Expand',
   'Flatten',
   'MaxPool',

@@ -148,13 +148,21 @@ const CASES: Readonly<Record<string, Case>> = {
       k = Concat<axis=2>(l, h)
       y = Add(k, k) }`,
   },
-  'a constant joined to an activation, one row taken': {
+  'a constant repeated along the batch and joined, one row taken': {
     model: model`opset 17 (float32[N,5,8] x) => (y) {
       token: float32[1,1,8] = random(seed=1)
+      zero: int64[1] = {0}
+      one: int64[1] = {1}
+      rest: int64[2] = {1, 8}
       i: int64 = 0
       s = Add(x, x)
-      c = Concat<axis=1>(s, s)
-      g = Gather<axis=1>(c, i)
+      all = Shape(s)
+      batch = Slice(all, zero, one)
+      shape = Concat<axis=0>(batch, rest)
+      e = Expand(token, shape)
+      c = Concat<axis=1>(e, s)
+      a = Add(c, c)
+      g = Gather<axis=1>(a, i)
       y = Add(g, g) }`,
     dims: [2, 5, 8],
   },
