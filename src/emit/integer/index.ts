@@ -12,5 +12,5 @@ export { interpret, type AccumulatorPeak, type InterpreterResult } from './inter
 export { RULES, lowerToIntegers, type Lowered } from './lower.js';
 export { type LoweringInput } from './lowering.js';
 export * from './program.js';
-export { channelRescaler, resultWord, roundShift, scaleAndRound } from './rescale.js';
+export { channelRescaler, multiplierFor, resultWord, roundShift, scaleAndRound } from './rescale.js';
 export { writeIntegerModel, writeProgram } from './write.js';

@@ -91,7 +91,7 @@ export function multiplierFor(ratio: number, bits: number): { multiplier: number
   const exponent = Math.log2(ratio);
   if (Number.isInteger(exponent) && 2 ** exponent === ratio) {
     return exponent <= 0
-      ? { multiplier: 1, shift: Math.min(-exponent, PRODUCT_BITS) }
+      ? { multiplier: 1, shift: Math.min(Math.abs(exponent), PRODUCT_BITS) }
       : { multiplier: ratio, shift: 0 };
   }
   let shift = Math.min(bits - 1 - Math.floor(exponent), PRODUCT_BITS);
