@@ -15,8 +15,8 @@ export function quantizeRequest(
   return {
     model: join(folder, model.model),
     out,
-    ranges: { method: 'minmax' },
-    weightRange: 'range',
+    ranges: { method: 'auto' },
+    weightRange: 'mse',
     statistics: { kind: 'data', spec: inFolder(folder, model.calibration) },
     avoidSaturation: false,
     externalData: false,

@@ -8,6 +8,7 @@ export { assignRanges } from './ranges/assign-ranges.js';
 export {
   RANGE_METHODS,
   chooseRange,
+  type RangeChoice,
   type Range,
   type RangeMethod,
   type RangeSettings,

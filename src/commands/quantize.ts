@@ -89,7 +89,7 @@ export default class Quantize extends BaseCommand {
     method: Flags.string({
       helpValue: 'NAME',
       description:
-        'Range of activations: minmax, average, percentile, entropy, mse or power-of-two. [default: minmax]',
+        'Range of activations: auto (the best of these on the calibration data), minmax, moving-average, percentile, entropy, mse or power-of-two. [default: auto]',
     }),
     percentile: Flags.string({
       helpValue: 'P',
@@ -98,7 +98,7 @@ export default class Quantize extends BaseCommand {
     'weight-range': Flags.string({
       helpValue: 'NAME',
       description:
-        'Scale of weights: range, or mse for the one with the least squared error. [default: range]',
+        'Scale of weights: mse for the least squared error, or range to cover the largest. [default: mse]',
     }),
     'avoid-saturation': Flags.boolean({
       allowNo: true,

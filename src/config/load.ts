@@ -33,7 +33,7 @@ const DEFAULTS: Settings = {
   target: 'onnxruntime-cpu',
   seed: 0,
   threads: 0,
-  calibration: { method: 'minmax' },
+  calibration: { method: 'auto' },
   quantize: { preset: 'int8' },
   report: { metrics: [], layers: 32, latency: 'auto', reporters: ['text'], fail: true },
 };

@@ -62,7 +62,7 @@ const shard = parsed((text) => {
 const calibration = z.strictObject({
   file: path.exactOptional(),
   shard: shard.exactOptional(),
-  method: z.enum(RANGE_METHODS).exactOptional(),
+  method: z.enum(['auto', ...RANGE_METHODS]).exactOptional(),
   percentile: z.number().gt(50).max(100).exactOptional(),
 });
 

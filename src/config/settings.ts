@@ -1,5 +1,5 @@
 /** What each program needs to know, taken from the configuration. */
-import { type RangeSettings } from '../calibrate/index.js';
+import { type RangeChoice } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
 import { type FitMethod } from '../formats/index.js';
@@ -21,7 +21,7 @@ export interface QuantizeSettings {
   readonly model: string;
   readonly out: string;
   readonly plan: PlanSettings;
-  readonly ranges: RangeSettings;
+  readonly ranges: RangeChoice;
   readonly weightRange: FitMethod;
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
@@ -81,7 +81,7 @@ export function quantizeSettings({ config, origins }: LoadedConfig): QuantizeSet
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
     plan: planSettings(config),
     ranges: rangeSettings(config),
-    weightRange: weightRange ?? 'range',
+    weightRange: weightRange ?? 'mse',
     ...(statistics === undefined ? {} : { statistics }),
     avoidSaturation: avoidSaturation ?? false,
     externalData: externalData ?? false,
@@ -137,8 +137,8 @@ export function reportOutput({ config: { report = {} } }: LoadedConfig): ReportO
   return { reporters: report.reporters ?? [{ name: 'text' }], fail: report.fail ?? true };
 }
 
-function rangeSettings({ calibration = {} }: Config): RangeSettings {
-  const { method = 'minmax', percentile } = calibration;
+function rangeSettings({ calibration = {} }: Config): RangeChoice {
+  const { method = 'auto', percentile } = calibration;
   if (percentile !== undefined && method !== 'percentile') {
     throw new FxqError(
       'E_CONFIG',

@@ -11,7 +11,7 @@ import {
 import { feedInputs } from '../onnx/index.js';
 import { FxqError, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
-import { DEFAULT_SETTINGS, TARGETS, planQuantization, valuesToCalibrate } from '../plan/index.js';
+import { DEFAULT_SETTINGS, TARGETS, planQuantization } from '../plan/index.js';
 import { LEAST_OPSET, loadModel, type LoadedModel } from './load-model.js';
 
 /** Where statistics come from. */
@@ -64,7 +64,7 @@ export async function statisticsFrom(
   const missing = values.find((value) => !statistics.tensors.has(value));
   if (missing === undefined) return statistics;
   throw new FxqError('E_STATISTICS', `${source.path} holds no statistics of '${missing}'`, [
-    'Calibrate again with this version of fxq.',
+    'These settings need it: give --data instead of --calibration.',
   ]);
 }
 
@@ -94,10 +94,11 @@ async function observe(
   return { ...statistics, modelHash: hashModel(loaded.source) };
 }
 
-/** Values that the default settings of some target quantize. */
+/** Values that the default settings of some target quantize, also those that share the parameters of another. */
 export function valuesOfAnyPlan({ model, types }: LoadedModel): string[] {
-  const values = Object.keys(TARGETS).flatMap((target) =>
-    valuesToCalibrate(planQuantization(model, types, { ...DEFAULT_SETTINGS, target })),
-  );
+  const values = Object.keys(TARGETS).flatMap((target) => {
+    const { activations } = planQuantization(model, types, { ...DEFAULT_SETTINGS, target });
+    return Object.values(activations).map((a) => a.value);
+  });
   return [...new Set(values)].sort();
 }

@@ -28,7 +28,7 @@ export const LEAST_OPSET = 13;
 export async function loadModel(path: string, opset: number, ctx: Context): Promise<LoadedModel> {
   const source = readModel(path);
   const progress = ctx.start('Preparing the model');
-  const raised = opsetOf(source) < opset ? convertOpset(source, opset) : { model: source, notes: [] };
+  const raised = opsetOf(source) < opset ? await convertOpset(source, opset) : { model: source, notes: [] };
   const prepared = await prepare(raised.model, ctx);
   const types = await inferValueTypes(prepared.model);
   const passes = prepared.applied.reduce((sum, { count }) => sum + count, 0);

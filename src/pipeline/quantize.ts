@@ -1,6 +1,6 @@
 /** The main program: a float model and calibration data in, a quantized model and its manifest out. */
 import { existsSync, realpathSync } from 'node:fs';
-import { assignRanges, hashModel, type RangeSettings } from '../calibrate/index.js';
+import { assignRanges, hashModel, type RangeChoice } from '../calibrate/index.js';
 import { FxqError, canonicalJson, checkAbort, type Context, type Note } from '../core/index.js';
 
 import { emitQdq, opsetForSettings } from '../emit/index.js';
@@ -21,6 +21,7 @@ import {
   scalesWithoutSaturation,
   type SaturationRisk,
 } from '../solve/index.js';
+import { chooseRanges, type Trial } from './choose-ranges.js';
 import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
@@ -31,7 +32,7 @@ export interface QuantizeRequest {
   /** Path of the quantized model; the manifest goes beside it. */
   readonly out: string;
   readonly plan: PlanSettings;
-  readonly ranges: RangeSettings;
+  readonly ranges: RangeChoice;
   /** How weight scales are chosen before rounding. */
   readonly weightRange: FitMethod;
   /** Calibration data, or a file written by `fxq calibrate`; neither when no activation is quantized ahead of time. */
@@ -86,7 +87,11 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       data: calibrated.dataHash,
       output: hashModel(model),
     },
-    settings: { plan: request.plan, ranges: request.ranges, weightRange: request.weightRange },
+    settings: {
+      plan: request.plan,
+      ranges: { ...request.ranges, chosen: calibrated.method, trials: calibrated.trials },
+      weightRange: request.weightRange,
+    },
     plan: withWeights(solved.plan, solved.weights),
     weights: {},
   };
@@ -128,6 +133,8 @@ interface CalibratedPlan {
   readonly plan: Plan;
   readonly dataHash: string | null;
   readonly synthetic: boolean;
+  readonly method: string | null;
+  readonly trials: readonly Trial[];
 }
 
 /** The plan with scales of all activations, and lower limits on the weight scales that follow from them. */
@@ -138,7 +145,7 @@ async function calibratePlan(
   ctx: Context,
 ): Promise<CalibratedPlan> {
   if (Object.keys(skeleton.activations).length === 0)
-    return { plan: skeleton, dataHash: null, synthetic: false };
+    return { plan: skeleton, dataHash: null, synthetic: false, method: null, trials: [] };
   if (request.statistics === undefined) {
     throw new FxqError('E_USAGE', 'activations are quantized ahead of time, which needs calibration data', [
       'Give --data PATH, or --calibration FILE written by fxq calibrate.',
@@ -146,8 +153,19 @@ async function calibratePlan(
     ]);
   }
   const statistics = await statisticsFrom(loaded, request.statistics, valuesToCalibrate(skeleton), ctx);
-  const plan = guardBiases(assignRanges(skeleton, statistics, request.ranges, ctx), loaded.model.graph);
-  return { plan, dataHash: statistics.dataHash, synthetic: statistics.synthetic };
+  const spec = request.statistics.kind === 'data' ? request.statistics.spec : undefined;
+  const { settings, trials } = await chooseRanges(
+    loaded.model,
+    skeleton,
+    statistics,
+    request.ranges,
+    request.weightRange,
+    spec,
+    ctx,
+  );
+  const plan = guardBiases(assignRanges(skeleton, statistics, settings, ctx), loaded.model.graph);
+  const { dataHash, synthetic } = statistics;
+  return { plan, dataHash, synthetic, method: settings.method, trials };
 }
 
 interface SolvedPlan {

@@ -31,6 +31,11 @@ export interface RangeSettings {
   readonly percentile?: number;
 }
 
+/** A range method, or `auto`: the choice between them by how close the quantized model comes to the float one. */
+export interface RangeChoice extends Omit<RangeSettings, 'method'> {
+  readonly method: RangeMethod | 'auto';
+}
+
 /** The grid a range is for. */
 export interface RangeTarget {
   readonly format: NumberFormat;
