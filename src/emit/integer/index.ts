@@ -7,10 +7,11 @@ export {
   type Range,
   type RangeOf,
 } from './accumulator.js';
-export { type Codes } from './codes.js';
+export { broadcastDims, broadcastIndex, type Codes } from './codes.js';
 export { interpret, type AccumulatorPeak, type InterpreterResult } from './interpret.js';
 export { RULES, lowerToIntegers, type Lowered } from './lower.js';
 export { type LoweringInput } from './lowering.js';
+export { storageType } from './onnx-writer.js';
 export * from './program.js';
 export { channelRescaler, multiplierFor, resultWord, roundShift, scaleAndRound } from './rescale.js';
 export { writeIntegerModel, writeProgram } from './write.js';

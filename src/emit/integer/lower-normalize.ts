@@ -72,8 +72,10 @@ export function lowerLayerNorm(node: Node, to: Lowering): void {
   if (rootShift < 1) throw refuse(node, `squares of ${size} elements of ${x.format} exceed 64 bits`);
   const fraction = result.format.bits + FRACTION_BITS;
 
-  const peak = gammas.reduce((most, g) => Math.max(most, Math.abs(g)), 2 ** -20);
-  const gammaUnit = 2 ** (Math.ceil(Math.log2(peak)) - (GAMMA_BITS - 1));
+  const exponent = (reals: Float32Array): number =>
+    Math.ceil(Math.log2(reals.reduce((most, r) => Math.max(most, Math.abs(r)), 2 ** -20)));
+  // Gamma gets its bits; beta, in finer units, has to fit into 30.
+  const gammaUnit = 2 ** Math.max(exponent(gammas) - (GAMMA_BITS - 1), exponent(betas) + fraction - 30);
   const unit = gammaUnit * 2 ** -fraction;
   const integers = (reals: Float32Array, step: number): Int32Array =>
     Int32Array.from(reals, (r) => Math.round(r / step));

@@ -1,0 +1,3 @@
+/** emit/cpp: integer programs as self-contained C++17, with a test bench. */
+export { writeCpp, type CppFiles, type CppOptions } from './cpp.js';
+export { testVectors } from './test-bench.js';

@@ -1,0 +1,359 @@
+/**
+ * The C++ kernels, as text. Each computes what `emit/integer/program.ts` defines; a generated source contains those it
+ * uses. Standard C++17, fixed-width integers, no heap, nothing beyond the standard library's headers.
+ */
+
+/** Names of the pieces, in the order in which they have to appear. */
+export type KernelName = keyof typeof KERNELS;
+
+export const KERNELS = {
+  rescale: `
+// v · multiplier / 2^shift, rounded, limited, brought into the word of the result.
+enum class Rounding { AP_TRN, AP_TRN_ZERO, AP_RND, AP_RND_ZERO, AP_RND_MIN_INF, AP_RND_INF, AP_RND_CONV };
+enum class Overflow { AP_WRAP, AP_SAT, AP_SAT_ZERO, AP_SAT_SYM, AP_WRAP_SM };
+
+struct Word {
+  int bits;
+  bool is_signed;
+  std::int64_t low;
+  std::int64_t high;
+};
+
+struct Rescale {
+  const std::int32_t* multiplier;
+  const std::uint8_t* shift;
+  std::int64_t limit_low;
+  std::int64_t limit_high;
+  std::int32_t zero_point;
+  Word word;
+};
+
+// floor(v / 2^n); a right shift of a negative number is left to the compiler before C++20.
+constexpr std::int64_t floor_shift(std::int64_t v, int n) { return v >= 0 ? v >> n : ~(~v >> n); }
+
+template <Rounding R>
+constexpr std::int64_t round_shift(std::int64_t v, int n) {
+  const std::int64_t below = floor_shift(v, n);
+  if (n == 0 || R == Rounding::AP_TRN) return below;
+  const std::int64_t rest = v - below * (std::int64_t{1} << n);
+  if constexpr (R == Rounding::AP_TRN_ZERO) return below + (v < 0 && rest != 0);
+  const std::int64_t half = std::int64_t{1} << (n - 1);
+  if (rest != half) return below + (rest > half);
+  if constexpr (R == Rounding::AP_RND) return below + 1;
+  if constexpr (R == Rounding::AP_RND_MIN_INF) return below;
+  if constexpr (R == Rounding::AP_RND_ZERO) return below + (v < 0);
+  if constexpr (R == Rounding::AP_RND_INF) return below + (v > 0);
+  return below + (below & 1);
+}
+
+constexpr std::int64_t wrap(std::int64_t v, const Word& word) {
+  const std::int64_t modulus = std::int64_t{1} << word.bits;
+  const std::int64_t low = v & (modulus - 1);
+  return word.is_signed && low >= modulus / 2 ? low - modulus : low;
+}
+
+// \`before\` is the value before rounding, rounded down; only sign-magnitude wrap looks at it.
+template <Overflow O>
+constexpr std::int64_t into_word(std::int64_t v, [[maybe_unused]] std::int64_t before, const Word& word) {
+  if (v >= word.low && v <= word.high) return v;
+  if constexpr (O == Overflow::AP_SAT_ZERO) {
+    return 0;
+  } else if constexpr (O == Overflow::AP_WRAP) {
+    return wrap(v, word);
+  } else if constexpr (O == Overflow::AP_WRAP_SM) {
+    const std::int64_t kept = wrap(v, word);
+    const bool dropped = (floor_shift(before, word.bits) & 1) != 0;
+    return dropped == (kept < 0) ? kept : -1 - kept;
+  } else {
+    return v < word.low ? word.low : word.high;
+  }
+}
+
+template <Rounding R, Overflow O>
+constexpr std::int64_t rescale(std::int64_t v, const Rescale& how, std::size_t channel) {
+  const std::int64_t product = v * how.multiplier[channel];
+  const int shift = how.shift[channel];
+  const std::int64_t rounded = round_shift<R>(product, shift);
+  const std::int64_t limited = std::min(std::max(rounded, how.limit_low), how.limit_high);
+  const std::int64_t before = limited == rounded ? floor_shift(product, shift) : limited;
+  return into_word<O>(limited + how.zero_point, before, how.word);
+}
+`,
+  quantize: `
+// One float32 quotient, then exact in double precision. NaN becomes zero.
+template <Rounding R, Overflow O, typename T>
+void quantize(const float* x, T* y, std::size_t count, float scale, std::int32_t zero_point, const Word& word) {
+  constexpr double far = 35184372088832.0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double v = static_cast<double>(x[i] / scale);
+    if (v != v) {
+      y[i] = static_cast<T>(zero_point);
+      continue;
+    }
+    const double bounded = std::min(std::max(v, -far), far);
+    const double below = std::floor(bounded);
+    const double rest = bounded - below;
+    const std::int64_t integer = static_cast<std::int64_t>(below);
+    // Four units a step hold everything that decides: the parity, and where the rest lies.
+    const std::int64_t position = rest == 0 ? 0 : rest < 0.5 ? 1 : rest == 0.5 ? 2 : 3;
+    const std::int64_t rounded = round_shift<R>(integer * 4 + position, 2);
+    y[i] = static_cast<T>(into_word<O>(rounded + zero_point, integer, word));
+  }
+}
+`,
+  dequantize: `
+template <typename T>
+void dequantize(const T* x, float* y, std::size_t count, float scale, std::int32_t zero_point) {
+  for (std::size_t i = 0; i < count; ++i)
+    y[i] = static_cast<float>(static_cast<std::int32_t>(x[i]) - zero_point) * scale;
+}
+`,
+  window: `
+struct Window {
+  int height, width;                // input
+  int out_height, out_width;        // output
+  int kernel_height, kernel_width;
+  int stride_height, stride_width;
+  int top, left;                    // padding
+  int dilation_height, dilation_width;
+};
+`,
+  convolution: `
+template <typename Acc, Rounding R, Overflow O, typename X, typename W, typename Y>
+void convolution(const X* x, Y* y, const W* weight, const std::int32_t* bias, const Window& window, int channels,
+                 int rows, int groups, std::int32_t zero_point, const Rescale& how, bool by_channel) {
+  const int depth = channels / groups;
+  const int taps = window.kernel_height * window.kernel_width;
+  for (int m = 0; m < rows; ++m) {
+    const X* first = x + static_cast<std::size_t>(m / (rows / groups)) * depth * window.height * window.width;
+    const W* kernel = weight + static_cast<std::size_t>(m) * depth * taps;
+    for (int h = 0; h < window.out_height; ++h) {
+      for (int w = 0; w < window.out_width; ++w) {
+        Acc v = bias == nullptr ? 0 : bias[m];
+        for (int c = 0; c < depth; ++c) {
+          for (int kh = 0; kh < window.kernel_height; ++kh) {
+            const int row = h * window.stride_height - window.top + kh * window.dilation_height;
+            if (row < 0 || row >= window.height) continue;
+            for (int kw = 0; kw < window.kernel_width; ++kw) {
+              const int column = w * window.stride_width - window.left + kw * window.dilation_width;
+              if (column < 0 || column >= window.width) continue;
+              const Acc in = static_cast<Acc>(first[(c * window.height + row) * window.width + column]) - zero_point;
+              v += in * static_cast<Acc>(kernel[c * taps + kh * window.kernel_width + kw]);
+            }
+          }
+        }
+        *y++ = static_cast<Y>(rescale<R, O>(v, how, by_channel ? static_cast<std::size_t>(m) : 0));
+      }
+    }
+  }
+}
+`,
+  matrix_product: `
+// Leading axes are blocks; a_block and b_block say where the operands of each begin, in blocks.
+template <typename Acc, Rounding R, Overflow O, typename A, typename B, typename Y>
+void matrix_product(const A* a, const B* b, Y* y, const std::int32_t* bias, const std::uint32_t* a_block,
+                    const std::uint32_t* b_block, std::size_t blocks, int rows, int depth, int columns,
+                    std::int32_t a_zero, std::int32_t b_zero, const Rescale& how, bool by_channel) {
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const A* left = a + static_cast<std::size_t>(a_block[block]) * rows * depth;
+    const B* right = b + static_cast<std::size_t>(b_block[block]) * depth * columns;
+    for (int i = 0; i < rows; ++i) {
+      for (int j = 0; j < columns; ++j) {
+        Acc v = bias == nullptr ? 0 : bias[j];
+        for (int k = 0; k < depth; ++k)
+          v += (static_cast<Acc>(left[i * depth + k]) - a_zero) * (static_cast<Acc>(right[k * columns + j]) - b_zero);
+        *y++ = static_cast<Y>(rescale<R, O>(v, how, by_channel ? static_cast<std::size_t>(j) : 0));
+      }
+    }
+  }
+}
+`,
+  strided: `
+// Position of an element in a tensor seen through strides, from its row-major index in the shape.
+template <std::size_t Rank>
+struct View {
+  std::uint32_t dims[Rank];
+  std::int32_t strides[Rank];
+  std::int32_t offset;
+
+  constexpr std::size_t operator()(std::size_t index) const {
+    std::int64_t at = offset;
+    for (std::size_t axis = Rank; axis-- > 0;) {
+      at += static_cast<std::int64_t>(index % dims[axis]) * strides[axis];
+      index /= dims[axis];
+    }
+    return static_cast<std::size_t>(at);
+  }
+};
+`,
+  window_sum: `
+template <typename Acc, Rounding R, Overflow O, typename X, typename Y>
+void window_sum(const X* x, Y* y, const Window& window, std::size_t maps, std::int32_t zero_point, const Rescale& how) {
+  for (std::size_t map = 0; map < maps; ++map, x += window.height * window.width) {
+    for (int h = 0; h < window.out_height; ++h) {
+      for (int w = 0; w < window.out_width; ++w) {
+        Acc v = 0;
+        for (int kh = 0; kh < window.kernel_height; ++kh) {
+          const int row = h * window.stride_height - window.top + kh * window.dilation_height;
+          if (row < 0 || row >= window.height) continue;
+          for (int kw = 0; kw < window.kernel_width; ++kw) {
+            const int column = w * window.stride_width - window.left + kw * window.dilation_width;
+            if (column >= 0 && column < window.width) v += static_cast<Acc>(x[row * window.width + column]) - zero_point;
+          }
+        }
+        *y++ = static_cast<Y>(rescale<R, O>(v, how, 0));
+      }
+    }
+  }
+}
+`,
+  window_max: `
+template <typename T>
+void window_max(const T* x, T* y, const Window& window, std::size_t maps) {
+  for (std::size_t map = 0; map < maps; ++map, x += window.height * window.width) {
+    for (int h = 0; h < window.out_height; ++h) {
+      for (int w = 0; w < window.out_width; ++w) {
+        T largest = std::numeric_limits<T>::min();
+        for (int kh = 0; kh < window.kernel_height; ++kh) {
+          const int row = h * window.stride_height - window.top + kh * window.dilation_height;
+          if (row < 0 || row >= window.height) continue;
+          for (int kw = 0; kw < window.kernel_width; ++kw) {
+            const int column = w * window.stride_width - window.left + kw * window.dilation_width;
+            if (column >= 0 && column < window.width) largest = std::max(largest, x[row * window.width + column]);
+          }
+        }
+        *y++ = largest;
+      }
+    }
+  }
+}
+`,
+  axis_sum: `
+// \`kept\` finds the first element of a sum, \`summed\` the others from there.
+template <typename Acc, Rounding R, Overflow O, typename X, typename Y, std::size_t KeptRank, std::size_t SummedRank>
+void axis_sum(const X* x, Y* y, const View<KeptRank>& kept, std::size_t sums, const View<SummedRank>& summed,
+              std::size_t size, std::int32_t zero_point, const Rescale& how) {
+  for (std::size_t i = 0; i < sums; ++i) {
+    const X* first = x + kept(i);
+    Acc v = 0;
+    for (std::size_t k = 0; k < size; ++k) v += static_cast<Acc>(first[summed(k)]) - zero_point;
+    y[i] = static_cast<Y>(rescale<R, O>(v, how, 0));
+  }
+}
+`,
+  lookup: `
+template <typename X, typename Y>
+void lookup(const X* x, Y* y, std::size_t count, const Y* table, std::int32_t low) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = table[static_cast<std::int32_t>(x[i]) - low];
+}
+`,
+  softmax: `
+// Shares of exponentials read from a table of the distance to the largest code.
+template <typename X, typename Y>
+void softmax(const X* x, Y* y, std::size_t outer, std::size_t length, std::size_t inner, const std::int32_t* exponentials,
+             std::int32_t last, std::int64_t multiplier, int shift, std::int32_t zero_point, std::int64_t highest) {
+  for (std::size_t row = 0; row < outer * inner; ++row) {
+    const std::size_t from = row / inner * length * inner + row % inner;
+    std::int32_t top = x[from];
+    for (std::size_t i = 1; i < length; ++i) top = std::max(top, static_cast<std::int32_t>(x[from + i * inner]));
+    const auto exponential = [&](std::size_t i) -> std::int64_t {
+      return exponentials[std::min(top - static_cast<std::int32_t>(x[from + i * inner]), last)];
+    };
+    std::int64_t total = 0;
+    for (std::size_t i = 0; i < length; ++i) total += exponential(i);
+    const std::int64_t divisor = total << shift;
+    for (std::size_t i = 0; i < length; ++i) {
+      const std::int64_t share = (exponential(i) * multiplier + divisor / 2) / divisor;
+      y[from + i * inner] = static_cast<Y>(std::min(share + zero_point, highest));
+    }
+  }
+}
+`,
+  layer_norm: `
+// floor(sqrt(x)), digit by digit.
+constexpr std::int64_t square_root(std::int64_t x) {
+  std::int64_t root = 0;
+  for (std::int64_t bit = std::int64_t{1} << 62; bit != 0; bit >>= 2) {
+    if (x >= root + bit) {
+      x -= root + bit;
+      root = (root >> 1) + bit;
+    } else {
+      root >>= 1;
+    }
+  }
+  return root;
+}
+
+constexpr std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+template <Rounding R, Overflow O, typename X, typename Y>
+void layer_norm(const X* x, Y* y, std::size_t rows, std::int64_t size, std::int32_t zero_point, std::int64_t epsilon,
+                int root_shift, std::int64_t unit, const std::int32_t* gamma, const std::int32_t* beta,
+                const Rescale& how) {
+  for (std::size_t row = 0; row < rows; ++row, x += size) {
+    std::int64_t total = 0;
+    for (std::int64_t i = 0; i < size; ++i) total += static_cast<std::int64_t>(x[i]) - zero_point;
+    std::int64_t squares = epsilon;
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::int64_t e = size * (static_cast<std::int64_t>(x[i]) - zero_point) - total;
+      squares += e * e;
+    }
+    const std::int64_t root = square_root(squares << (2 * root_shift));
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::int64_t e = size * (static_cast<std::int64_t>(x[i]) - zero_point) - total;
+      const std::int64_t t = floor_divide(e * unit + root / 2, root);
+      *y++ = static_cast<Y>(rescale<R, O>(t * gamma[i] + beta[i], how, 0));
+    }
+  }
+}
+`,
+  copy: `
+template <typename T, std::size_t Rank>
+void copy_from(const T* x, T* y, std::size_t count, const View<Rank>& from) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = x[from(i)];
+}
+`,
+  place: `
+template <typename T, std::size_t Rank>
+void copy_to(const T* x, T* y, std::size_t count, const View<Rank>& to) {
+  for (std::size_t i = 0; i < count; ++i) y[to(i)] = x[i];
+}
+`,
+  gather: `
+template <typename T>
+void gather(const T* x, T* y, std::size_t outer, std::size_t extent, std::size_t inner, const std::uint32_t* indices,
+            std::size_t count) {
+  for (std::size_t o = 0; o < outer; ++o)
+    for (std::size_t i = 0; i < count; ++i, y += inner)
+      std::copy_n(x + (o * extent + indices[i]) * inner, inner, y);
+}
+`,
+} as const satisfies Record<string, string>;
+
+/** What each piece builds on. */
+export const REQUIRES: Partial<Record<KernelName, readonly KernelName[]>> = {
+  quantize: ['rescale'],
+  convolution: ['rescale', 'window'],
+  matrix_product: ['rescale'],
+  axis_sum: ['rescale', 'strided'],
+  window_sum: ['rescale', 'window'],
+  window_max: ['window'],
+  layer_norm: ['rescale'],
+  copy: ['strided'],
+  place: ['strided'],
+};
+
+/** The text of some kernels and all they build on. */
+export function kernelText(used: ReadonlySet<KernelName>): string {
+  const needed = new Set<KernelName>();
+  const add = (name: KernelName): void => {
+    if (needed.has(name)) return;
+    needed.add(name);
+    REQUIRES[name]?.forEach(add);
+  };
+  used.forEach(add);
+  return (Object.keys(KERNELS) as KernelName[])
+    .filter((name) => needed.has(name))
+    .map((name) => KERNELS[name])
+    .join('');
+}

@@ -1,0 +1,334 @@
+/** One statement an operation. */
+import { FxqError, required } from '../../core/index.js';
+import { sizeOf, stridesOf } from '../../tensor/index.js';
+import {
+  type AxisSum,
+  type Concat,
+  type Convolution,
+  type IntegerOp,
+  type LayerNorm,
+  type MatrixProduct,
+  type Move,
+  type Product,
+  type Softmax,
+  type Sum,
+  type Window,
+  type WindowMax,
+  type WindowSum,
+  broadcastDims,
+  broadcastIndex,
+  resultWord,
+} from '../integer/index.js';
+import { parseFormat } from '../../formats/index.js';
+import { cType, int64 } from './literals.js';
+import { type CppScope } from './scope.js';
+import { storageType } from '../integer/index.js';
+
+/** The statement that computes an operation's result. */
+export function writeOperation(op: IntegerOp, scope: CppScope): string {
+  switch (op.kind) {
+    case 'convolution':
+      return convolution(op, scope);
+    case 'matrix-product':
+      return matrixProduct(op, scope);
+    case 'sum':
+      return sum(op, scope);
+    case 'product':
+      return product(op, scope);
+    case 'window-sum':
+      return windowSum(op, scope);
+    case 'window-max':
+      return windowMax(op, scope);
+    case 'axis-sum':
+      return axisSum(op, scope);
+    case 'table': {
+      scope.use('lookup');
+      const table = scope.array(`${op.output} table`, scope.type(op.output), op.table);
+      return call('lookup', [
+        scope.operand(op.x),
+        scope.identifier(op.output),
+        sizeOf(scope.dims(op.x)),
+        table,
+        scope.value(op.x).low,
+      ]);
+    }
+    case 'softmax':
+      return softmax(op, scope);
+    case 'layer-norm':
+      return layerNorm(op, scope);
+    case 'move':
+      return move(op, scope);
+    case 'concat':
+      return concat(op, scope);
+  }
+}
+
+function call(kernel: string, args: readonly (string | number | boolean)[]): string {
+  return `${kernel}(${args.join(', ')});`;
+}
+
+/** A Window literal; one spatial axis is the width of a plane of height 1. */
+function window(shape: Window, input: readonly number[], output: readonly number[], scope: CppScope): string {
+  scope.use('window');
+  const rank = shape.kernel.length;
+  const pair = (values: readonly number[], missing: number): number[] =>
+    rank === 1 ? [missing, values[0] ?? missing] : [values[0] ?? missing, values[1] ?? missing];
+  const parts = [
+    pair(input.slice(2), 1),
+    pair(output.slice(2), 1),
+    pair(shape.kernel, 1),
+    pair(shape.strides, 1),
+    pair(shape.pads.slice(0, rank), 0),
+    pair(shape.dilations, 1),
+  ];
+  return `Window{${parts.flat().join(', ')}}`;
+}
+
+function convolution(op: Convolution, scope: CppScope): string {
+  scope.use('convolution');
+  const input = scope.dims(op.x);
+  const output = scope.dims(op.output);
+  return call(`convolution<${scope.modes(op)}>`, [
+    scope.operand(op.x),
+    scope.identifier(op.output),
+    scope.operand(op.weight),
+    scope.bias(op.bias),
+    window(op.window, input, output, scope),
+    input[1] ?? 1,
+    output[1] ?? 1,
+    op.group,
+    scope.zeroPoint(op.x),
+    scope.rescale(op),
+    op.rescale.multiplier.length > 1,
+  ]);
+}
+
+function matrixProduct(op: MatrixProduct, scope: CppScope): string {
+  scope.use('matrix_product');
+  const [a, b] = [scope.dims(op.a), scope.dims(op.b)];
+  const lead = broadcastDims([a.slice(0, -2), b.slice(0, -2)]);
+  const block = (dims: readonly number[], side: string): string =>
+    scope.array(`${op.output} ${side} blocks`, 'std::uint32_t', broadcastIndex(dims.slice(0, -2), lead));
+  if (op.rescale.multiplier.length > 1 && op.rescale.axis !== scope.dims(op.output).length - 1)
+    throw new FxqError('E_UNSUPPORTED', `${op.node}: scales by row have no C++ kernel`);
+  return call(`matrix_product<${scope.modes(op)}>`, [
+    scope.operand(op.a),
+    scope.operand(op.b),
+    scope.identifier(op.output),
+    scope.bias(op.bias),
+    block(a, 'left'),
+    block(b, 'right'),
+    sizeOf(lead),
+    a.at(-2) ?? 1,
+    a.at(-1) ?? 1,
+    b.at(-1) ?? 1,
+    scope.zeroPoint(op.a),
+    scope.zeroPoint(op.b),
+    scope.rescale(op),
+    op.rescale.multiplier.length > 1,
+  ]);
+}
+
+/** Element i of an operand, zero point subtracted. */
+function element(name: string, target: readonly number[], acc: string, scope: CppScope): string {
+  const same = scope.dims(name).join() === target.join();
+  const index = same ? 'i' : `${scope.broadcast(name, target)}(i)`;
+  const zeroPoint = scope.zeroPoint(name);
+  const code = `static_cast<${acc}>(${scope.operand(name)}[${index}])`;
+  return zeroPoint === 0 ? code : `(${code} - ${zeroPoint})`;
+}
+
+function elementwise(op: Sum | Product, expression: string, scope: CppScope): string {
+  const count = sizeOf(scope.dims(op.output));
+  const [acc, rounding, overflow] = scope.modes(op).split(', ');
+  return (
+    `for (std::size_t i = 0; i < ${count}; ++i) {\n` +
+    `    const ${acc} v = ${expression};\n` +
+    `    ${scope.identifier(op.output)}[i] = static_cast<${scope.type(op.output)}>` +
+    `(rescale<${rounding}, ${overflow}>(v, ${scope.rescale(op)}, 0));\n  }`
+  );
+}
+
+function sum(op: Sum, scope: CppScope): string {
+  const acc = scope.accumulator(op);
+  const target = scope.dims(op.output);
+  const terms = op.terms.map(({ x, multiplier }) => {
+    const integer = element(x, target, acc, scope);
+    return multiplier === 1 ? integer : `${acc}{${multiplier}} * ${integer}`;
+  });
+  return elementwise(op, terms.join(' + '), scope);
+}
+
+function product(op: Product, scope: CppScope): string {
+  const acc = scope.accumulator(op);
+  const target = scope.dims(op.output);
+  const factors = [op.a, op.b].map((name) => element(name, target, acc, scope));
+  return elementwise(op, factors.join(' * '), scope);
+}
+
+function windowSum(op: WindowSum, scope: CppScope): string {
+  scope.use('window_sum');
+  const input = scope.dims(op.x);
+  return call(`window_sum<${scope.modes(op)}>`, [
+    scope.operand(op.x),
+    scope.identifier(op.output),
+    window(op.window, input, scope.dims(op.output), scope),
+    (input[0] ?? 1) * (input[1] ?? 1),
+    scope.zeroPoint(op.x),
+    scope.rescale(op),
+  ]);
+}
+
+function windowMax(op: WindowMax, scope: CppScope): string {
+  scope.use('window_max');
+  const input = scope.dims(op.x);
+  return call('window_max', [
+    scope.operand(op.x),
+    scope.identifier(op.output),
+    window(op.window, input, scope.dims(op.output), scope),
+    (input[0] ?? 1) * (input[1] ?? 1),
+  ]);
+}
+
+function axisSum(op: AxisSum, scope: CppScope): string {
+  scope.use('axis_sum');
+  const dims = scope.dims(op.x);
+  const strides = stridesOf(dims);
+  const part = (keep: boolean): string => {
+    const axes = dims.map((_, axis) => axis).filter((axis) => op.axes.includes(axis) !== keep);
+    const pick = (values: readonly number[]): number[] => axes.map((axis) => required(values[axis], 'axis'));
+    return scope.view(pick(dims), pick(strides), 0);
+  };
+  return call(`axis_sum<${scope.modes(op)}>`, [
+    scope.operand(op.x),
+    scope.identifier(op.output),
+    part(true),
+    sizeOf(scope.dims(op.output)),
+    part(false),
+    op.size,
+    scope.zeroPoint(op.x),
+    scope.rescale(op),
+  ]);
+}
+
+function softmax(op: Softmax, scope: CppScope): string {
+  scope.use('softmax');
+  const dims = scope.dims(op.x);
+  const { zeroPoint, format } = scope.value(op.output);
+  const { word } = resultWord(parseFormat(format));
+  return call('softmax', [
+    scope.operand(op.x),
+    scope.identifier(op.output),
+    sizeOf(dims.slice(0, op.axis)),
+    dims[op.axis] ?? 1,
+    sizeOf(dims.slice(op.axis + 1)),
+    scope.array(`${op.output} exponentials`, 'std::int32_t', op.exponentials),
+    op.exponentials.length - 1,
+    int64(op.multiplier),
+    op.shift,
+    zeroPoint,
+    word.high,
+  ]);
+}
+
+function layerNorm(op: LayerNorm, scope: CppScope): string {
+  scope.use('layer_norm');
+  const [, rounding, overflow] = scope.modes(op).split(', ');
+  return call(`layer_norm<${rounding}, ${overflow}>`, [
+    scope.operand(op.x),
+    scope.identifier(op.output),
+    sizeOf(scope.dims(op.x)) / op.size,
+    op.size,
+    scope.zeroPoint(op.x),
+    int64(op.epsilon),
+    op.rootShift,
+    int64(op.unit),
+    scope.bias(op.gamma),
+    scope.bias(op.beta),
+    scope.rescale(op),
+  ]);
+}
+
+function move({ x, movement, output }: Move, scope: CppScope): string {
+  const dims = scope.dims(x);
+  const target = scope.dims(output);
+  const [from, to] = [scope.operand(x), scope.identifier(output)];
+  const copy = (strides: readonly number[], offset: number): string => {
+    scope.use('copy');
+    return call('copy_from', [from, to, sizeOf(target), scope.view(target, strides, offset)]);
+  };
+  const strides = stridesOf(dims);
+  switch (movement.op) {
+    case 'reshape':
+      return `std::copy_n(${from}, ${sizeOf(dims)}, ${to});`;
+    case 'transpose':
+      return copy(
+        movement.permutation.map((axis) => required(strides[axis], 'axis')),
+        0,
+      );
+    case 'expand':
+      scope.use('copy');
+      return call('copy_from', [from, to, sizeOf(target), scope.broadcast(x, target)]);
+    case 'slice': {
+      let offset = 0;
+      movement.axes.forEach((axis, i) => {
+        const extent = required(dims[axis], 'axis');
+        const start = movement.starts[i] ?? 0;
+        const step = movement.steps[i] ?? 1;
+        const first = Math.min(
+          Math.max(start < 0 ? start + extent : start, 0),
+          step > 0 ? extent : extent - 1,
+        );
+        offset += first * (strides[axis] ?? 1);
+        strides[axis] = step * (strides[axis] ?? 1);
+      });
+      return copy(strides, offset);
+    }
+    case 'pad': {
+      scope.use('place');
+      const wide = stridesOf(target);
+      const offset = wide.reduce((at, stride, axis) => at + stride * (movement.pads[axis] ?? 0), 0);
+      const place = call('copy_to', [from, to, sizeOf(dims), scope.view(dims, wide, offset)]);
+      const type = cType(storageType(scope.value(output)));
+      return `std::fill_n(${to}, ${sizeOf(target)}, ${type}{${movement.fill}});\n  ${place}`;
+    }
+    case 'gather': {
+      scope.use('gather');
+      const extent = dims[movement.axis] ?? 1;
+      const indices = movement.indices.map((i) => (i < 0 ? i + extent : i));
+      return call('gather', [
+        from,
+        to,
+        sizeOf(dims.slice(0, movement.axis)),
+        extent,
+        strides[movement.axis] ?? 1,
+        scope.array(`${output} indices`, 'std::uint32_t', indices),
+        indices.length,
+      ]);
+    }
+  }
+}
+
+/** Each part goes to its place through the strides of the result. */
+function concat({ inputs, axis, output }: Concat, scope: CppScope): string {
+  scope.use('place');
+  const target = scope.dims(output);
+  const strides = stridesOf(target);
+  let at = 0;
+  return inputs
+    .map((name) => {
+      const dims = scope.dims(name);
+      const to = scope.view(dims, strides, at * (strides[axis] ?? 1));
+      at += dims[axis] ?? 1;
+      return call('copy_to', [partOf(name, output, scope), scope.identifier(output), sizeOf(dims), to]);
+    })
+    .join('\n  ');
+}
+
+/** Parts have the type of the result, constants too. */
+function partOf(name: string, output: string, scope: CppScope): string {
+  const constant = scope.constant(name);
+  return constant === undefined
+    ? scope.identifier(name)
+    : scope.array(name, scope.type(output), constant.codes);
+}

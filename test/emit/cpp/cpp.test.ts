@@ -1,0 +1,163 @@
+/** Generated C++: compiles without warnings, with and without sanitizers, and gives the interpreter's bits. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { testVectors, writeCpp } from '../../../src/emit/cpp/index.js';
+import { interpret } from '../../../src/emit/integer/index.js';
+import { type Model } from '../../../src/onnx/index.js';
+import { toFloat32 } from '../../../src/tensor/index.js';
+import { temporaryFolder } from '../../helpers/folder.js';
+import { model } from '../../helpers/model.js';
+import { integerModel, randomInput } from '../integer/integer-model.js';
+
+const compiler = ['c++', 'g++', 'clang++'].find((name) => spawnSync(name, ['--version']).status === 0);
+if (compiler === undefined) console.warn('skipped: no C++ compiler (c++, g++ or clang++) on this machine');
+
+const WARNINGS = ['-std=c++17', '-Wall', '-Wextra', '-Wpedantic', '-Werror'];
+const SANITIZERS = ['-fsanitize=undefined,address', '-fno-sanitize-recover=all'];
+
+const convolutional = model`opset 17 (float32[N,4,9,9] x) => (y, z) {
+  w1: float32[8,4,3,3] = random(seed=1, scale=0.2)
+  b1: float32[8] = random(seed=2, scale=0.5)
+  w2: float32[8,1,3,3] = random(seed=3, scale=0.4)
+  w3: float32[8,8,1,1] = random(seed=4, scale=0.3)
+  v: float32[1,8,1,1] = random(seed=5)
+  w4: float32[5,8] = random(seed=6, scale=0.5)
+  b4: float32[5] = random(seed=7)
+  pads: int64[8] = {0, 0, 1, 0, 0, 0, 0, 2}
+  c1 = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w1, b1)
+  r1 = Relu(c1)
+  c2 = Conv<pads=[1,1,1,1], group=8>(r1, w2)
+  a = Add(c2, r1)
+  s = Sigmoid(a)
+  m = Mul(a, s)
+  c3 = Conv(m, w3)
+  k = Mul(c3, v)
+  p = MaxPool<kernel_shape=[2,2], strides=[1,1], pads=[0,0,1,1]>(k)
+  q = AveragePool<kernel_shape=[2,2]>(p)
+  e = Pad(q, pads)
+  j = Concat<axis=1>(e, e)
+  z = ReduceMean<axes=[1,3], keepdims=0>(j)
+  g = GlobalAveragePool(k)
+  f = Flatten(g)
+  y = Gemm<transB=1>(f, w4, b4) }`;
+
+const transformer = model`opset 17 (float32[N,6,16] x) => (y) {
+  g: float32[16] = random(seed=1, mean=1, scale=0.2)
+  b: float32[16] = random(seed=2, scale=0.3)
+  wq: float32[16,48] = random(seed=3, scale=0.25)
+  wo: float32[16,16] = random(seed=4, scale=0.25)
+  scale: float32 = 0.35
+  shape: int64[5] = {0, 6, 3, 2, 8}
+  back: int64[3] = {0, 6, 16}
+  one: int64[3] = {1, 1, 1}
+  first: int64[1] = {0}
+  i: int64 = -1
+  n = LayerNormalization(x, g, b)
+  qkv = MatMul(n, wq)
+  r = Reshape(qkv, shape)
+  t = Transpose<perm=[2,0,3,1,4]>(r)
+  q3, k3, v3 = Split<axis=0>(t, one)
+  q = Squeeze(q3, first)
+  k = Squeeze(k3, first)
+  v = Squeeze(v3, first)
+  kt = Transpose<perm=[0,1,3,2]>(k)
+  s = MatMul(q, kt)
+  d = Mul(s, scale)
+  p = Softmax(d)
+  o = MatMul(p, v)
+  ot = Transpose<perm=[0,2,1,3]>(o)
+  or = Reshape(ot, back)
+  m = MatMul(or, wo)
+  a = Add(m, x)
+  y = Gather<axis=1>(a, i) }`;
+
+const root = temporaryFolder();
+
+interface Build {
+  readonly model: Model;
+  readonly dims: readonly number[];
+  readonly activations: string;
+  readonly weights: string;
+  readonly flags: readonly string[];
+}
+
+/** Writes, compiles and runs the test bench; its standard output and exit status. */
+async function replay({ model: float, dims, activations, weights, flags }: Build, corrupt = false) {
+  const integer = await integerModel(float, { x: randomInput([4, ...dims]) }, { activations, weights });
+  const { program } = integer.lowered;
+  const files = writeCpp(program, { name: 'net', inputs: new Map([['x', [1, ...dims]]]) });
+  const samples = Array.from({ length: 6 }, (_, seed) => {
+    const x = randomInput([1, ...dims], seed + 100, 2);
+    const { outputs } = interpret(program, new Map([['x', x]]));
+    return { inputs: [toFloat32(x)], outputs: [...outputs.values()].map((t) => toFloat32(t).slice()) };
+  });
+  if (corrupt) samples[3]!.outputs[0]![0]! += 0.25;
+  const folder = mkdtempSync(join(root, 'build-'));
+  const path = (name: string): string => join(folder, name);
+  writeFileSync(path('net.h'), files.header);
+  writeFileSync(path('net.cpp'), files.source);
+  writeFileSync(path('net_test.cpp'), files.testBench);
+  writeFileSync(path('vectors.bin'), testVectors(samples));
+  const sources = [path('net.cpp'), path('net_test.cpp')];
+  const built = spawnSync(compiler!, [...WARNINGS, ...flags, ...sources, '-o', path('net_test')], {
+    encoding: 'utf8',
+  });
+  expect(built.stderr).toBe('');
+  const run = spawnSync(path('net_test'), [path('vectors.bin')], { encoding: 'utf8' });
+  return { output: run.stdout + run.stderr, status: run.status, files };
+}
+
+const EQUAL = { output: '6 samples, 0 values differ\n', status: 0 };
+
+describe.skipIf(compiler === undefined)('compiled C++', () => {
+  it.each([
+    ['uint8', 'int8', SANITIZERS],
+    ['fix8', 'fix8', ['-O2']],
+    ['fix10:AP_TRN_ZERO:AP_WRAP_SM', 'dfp16', SANITIZERS],
+  ])('of a convolutional network, activations %s, weights %s, %j', async (activations, weights, flags) => {
+    const build = { model: convolutional, dims: [4, 9, 9], activations, weights, flags };
+    expect(await replay(build)).toMatchObject(EQUAL);
+  });
+
+  it.each([
+    ['int8-narrow', 'int8', SANITIZERS],
+    ['uint16', 'int8', ['-O2']],
+  ])('of a transformer, activations %s, weights %s, %j', async (activations, weights, flags) => {
+    const build = { model: transformer, dims: [6, 16], activations, weights, flags };
+    expect(await replay(build)).toMatchObject(EQUAL);
+  });
+
+  it('reports a value that differs', async () => {
+    const build = { model: transformer, dims: [6, 16], activations: 'uint8', weights: 'int8', flags: [] };
+    expect(await replay(build, true)).toMatchObject({ output: '6 samples, 1 values differ\n', status: 1 });
+  });
+});
+
+describe('writeCpp', () => {
+  it('names vendor types with their modes when all formats are fixed point', async () => {
+    const x = randomInput([1, 4, 9, 9]);
+    const formats = { activations: 'fix8', weights: 'fix8' };
+    const { lowered } = await integerModel(convolutional, { x }, formats);
+    const files = writeCpp(lowered.program, { name: 'a net', inputs: new Map([['x', [1, 4, 9, 9]]]) });
+    expect(files.header).toMatch(/using x_t = ap_fixed<8, \d, AP_RND_CONV, AP_SAT>;/);
+    expect(files.source).toContain('namespace a_net');
+    expect(files.source).not.toMatch(/\bnew\b|malloc|std::vector/);
+    const integers = files.source.slice(
+      files.source.indexOf('void run_codes'),
+      files.source.indexOf('void run('),
+    );
+    expect(integers).toContain('convolution<');
+    expect(integers).not.toMatch(/float|double/);
+  });
+
+  it('keeps no more activations in memory than are alive', async () => {
+    const x = randomInput([1, 4, 9, 9]);
+    const { lowered } = await integerModel(convolutional, { x });
+    const files = writeCpp(lowered.program, { name: 'net', inputs: new Map([['x', [1, 4, 9, 9]]]) });
+    const all = lowered.program.ops.length * 8 * 5 * 5;
+    expect(files.activationBytes).toBeLessThan(all / 2);
+    expect(files.activationBytes).toBeGreaterThan(3 * 8 * 5 * 5 - 1);
+  });
+});
