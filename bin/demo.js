@@ -7,7 +7,6 @@ import { main } from '../dist/cli/main.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const out = join(root, 'demo-output');
-const data = join(root, 'fixtures/fashion-mnist');
 
 const MODELS = [
   { name: 'fashion-cnn', file: 'fashion-cnn/cnn.onnx' },
@@ -15,33 +14,31 @@ const MODELS = [
 ];
 
 async function fxq(...args) {
-  const shown = args.map((arg) => arg.replace(root, ''));
-  console.log(`\n$ fxq ${shown.map((arg) => (/[\s<>]/.test(arg) ? `'${arg}'` : arg)).join(' ')}\n`);
+  console.log(`\n$ fxq ${args.map((arg) => (/[\s<>]/.test(arg) ? `'${arg}'` : arg)).join(' ')}\n`);
   await main(args, import.meta.url);
   if (process.exitCode) process.exit();
 }
 
 mkdirSync(out, { recursive: true });
+process.chdir(root);
+const config = ['--config', 'fixtures/fashion-mnist/fxq.config.yaml'];
 for (const { name, file } of MODELS) {
-  const model = join(root, 'fixtures', file);
-  const statistics = join(out, `${name}.fxq`);
-  const quantized = join(out, `${name}.int8.onnx`);
-  await fxq('calibrate', model, '--data', join(data, 'calibration.npz'), '--out', statistics);
-  await fxq('quantize', model, '--calibration', statistics, '--preset', 'int8', '--out', quantized);
+  const model = join('fixtures', file);
+  const statistics = join('demo-output', `${name}.fxq`);
+  const quantized = join('demo-output', `${name}.int8.onnx`);
+  await fxq('calibrate', model, ...config, '--out', statistics);
   await fxq(
-    'report',
+    'quantize',
     model,
+    ...config,
+    '--calibration',
+    statistics,
+    '--preset',
+    'int8',
+    '--out',
     quantized,
-    '--data',
-    join(data, 'test.npz'),
-    '--labels',
-    join(data, 'test-labels.npy'),
-    '--gate',
-    'top1.drop <= 0.5',
-    '--reporter',
-    'text',
-    '--reporter',
-    `html=${join(out, `${name}.html`)}`,
   );
+  const html = `html=${join('demo-output', `${name}.html`)}`;
+  await fxq('report', model, quantized, ...config, '--reporter', 'text', '--reporter', html);
 }
 console.log(`\nThe models and reports with charts are in demo-output/.`);

@@ -65,9 +65,9 @@ export default class Quantize extends BaseCommand {
     ...dataFlags,
     calibration: Flags.string({
       helpGroup: 'DATA',
-      exclusive: ['data', 'random'],
       helpValue: 'FILE',
-      description: 'Statistics written by fxq calibrate, instead of data.',
+      description:
+        'Statistics written by fxq calibrate, instead of a run over the data; with --data, --method auto still measures.',
     }),
     preset: Flags.string({
       char: 'p',

@@ -7,7 +7,6 @@ import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings } from '../plan/inde
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
-import { type Origins } from './sources.js';
 
 export interface CalibrateSettings {
   readonly model: string;
@@ -25,7 +24,8 @@ export interface QuantizeSettings {
   readonly weightRange: FitMethod;
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
-    { readonly kind: 'file'; readonly path: string } | { readonly kind: 'data'; readonly spec: DataSpec };
+    | { readonly kind: 'file'; readonly path: string; readonly spec?: DataSpec }
+    | { readonly kind: 'data'; readonly spec: DataSpec };
   readonly avoidSaturation: boolean;
   readonly externalData: boolean;
   readonly locked: boolean;
@@ -72,10 +72,10 @@ export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
   };
 }
 
-export function quantizeSettings({ config, origins }: LoadedConfig): QuantizeSettings {
+export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
   const model = modelOf(config);
   const { out, preset, weightRange, avoidSaturation, externalData, locked } = config.quantize ?? {};
-  const statistics = statisticsSource(config, origins);
+  const statistics = statisticsSource(config);
   return {
     model,
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
@@ -89,19 +89,12 @@ export function quantizeSettings({ config, origins }: LoadedConfig): QuantizeSet
   };
 }
 
-/** A statistics file spares the run over the data, unless the data were asked for on the command line. */
-function statisticsSource(
-  { calibration = {}, data }: Config,
-  origins: Origins,
-): QuantizeSettings['statistics'] {
-  const { file } = calibration;
-  const given = (section: string, key: string): boolean => {
-    const origin = origins[section];
-    return typeof origin === 'object' && String(origin[key]).startsWith('--');
-  };
-  const preferData = (given('data', 'path') || given('data', 'kind')) && !given('calibration', 'file');
-  if (file !== undefined && !(preferData && data !== undefined)) return { kind: 'file', path: file };
-  return data === undefined ? undefined : { kind: 'data', spec: checkedData(data) };
+/** A statistics file spares the run over the data; the data then only help to choose between range methods. */
+function statisticsSource({ calibration = {}, data }: Config): QuantizeSettings['statistics'] {
+  const spec = data === undefined ? undefined : checkedData(data);
+  if (calibration.file !== undefined)
+    return { kind: 'file', path: calibration.file, ...(spec === undefined ? {} : { spec }) };
+  return spec === undefined ? undefined : { kind: 'data', spec };
 }
 
 export function reportSettings({ config }: LoadedConfig): ReportSettings {

@@ -14,9 +14,10 @@ import { openDataSet, type DataSpec } from '../data/index.js';
 import { DEFAULT_SETTINGS, TARGETS, planQuantization } from '../plan/index.js';
 import { LEAST_OPSET, loadModel, type LoadedModel } from './load-model.js';
 
-/** Where statistics come from. */
+/** Where statistics come from. Data beside a file help to choose between range methods. */
 export type StatisticsSource =
-  { readonly kind: 'file'; readonly path: string } | { readonly kind: 'data'; readonly spec: DataSpec };
+  | { readonly kind: 'file'; readonly path: string; readonly spec?: DataSpec }
+  | { readonly kind: 'data'; readonly spec: DataSpec };
 
 export interface CalibrateRequest {
   readonly model: string;

@@ -122,7 +122,7 @@ async function measureSpeed(
   { clock, statistics }: QuantizeRequest,
   ctx: Context,
 ): Promise<Speed | undefined> {
-  if (clock === undefined || statistics?.kind !== 'data') return undefined;
+  if (clock === undefined || statistics?.spec === undefined) return undefined;
   const speed = await compareSpeed(float, quantized, statistics.spec, clock, ctx);
   const note = speed === undefined ? undefined : slowerNote(speed);
   if (note !== undefined) ctx.note(note);
@@ -153,14 +153,13 @@ async function calibratePlan(
     ]);
   }
   const statistics = await statisticsFrom(loaded, request.statistics, valuesToCalibrate(skeleton), ctx);
-  const spec = request.statistics.kind === 'data' ? request.statistics.spec : undefined;
   const { settings, trials } = await chooseRanges(
     loaded.model,
     skeleton,
     statistics,
     request.ranges,
     request.weightRange,
-    spec,
+    request.statistics.spec,
     ctx,
   );
   const plan = guardBiases(assignRanges(skeleton, statistics, settings, ctx), loaded.model.graph);
