@@ -15,3 +15,11 @@ export { storageType } from './onnx-writer.js';
 export * from './program.js';
 export { channelRescaler, multiplierFor, resultWord, roundShift, scaleAndRound } from './rescale.js';
 export { writeIntegerModel, writeProgram } from './write.js';
+export { integerTable, type IntegerTable, type ValueRow, type WeightRow } from './table.js';
+export {
+  accumulatorWidths,
+  narrowAccumulators,
+  type AccumulatorWidth,
+  type CalibratedRanges,
+  type NarrowedPlan,
+} from './widths.js';
