@@ -1,6 +1,6 @@
 /** Scales and zero points: from a range, or by searching the clipping range with the least squared error. */
 import { roundHalfEven } from '../tensor/index.js';
-import { float32Scale } from './binary-exponent.js';
+import { ceilLog2, float32Scale, powerOfTwoScale } from './binary-exponent.js';
 import { type NumberFormat, type ScaleRule } from './format.js';
 import { type Grouping } from './grouping.js';
 import { type GroupParameters } from './quantize.js';
@@ -42,6 +42,12 @@ export function parametersForRange(
   const scale = float32Scale((high - low) / (format.high - format.low));
   const zeroPoint = Math.min(Math.max(roundHalfEven(format.low - low / scale), format.low), format.high);
   return { scale, zeroPoint };
+}
+
+/** The scale itself, or the smallest one of the format's kind that is not below a minimum. */
+export function raiseScale({ scale: rule }: NumberFormat, scale: number, minimum: number): number {
+  if (scale >= minimum) return scale;
+  return rule === 'float' ? float32Scale(minimum) : powerOfTwoScale(ceilLog2(minimum));
 }
 
 /** Σ count · (value − quantized value)² of a sample, divided by the number of values. */

@@ -16,6 +16,7 @@ export {
   fitParameters,
   meanSquaredError,
   parametersForRange,
+  raiseScale,
   splitByGroup,
   type FitMethod,
   type FitOptions,

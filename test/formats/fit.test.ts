@@ -12,6 +12,7 @@ import {
   parametersForRange,
   parseFormat,
   quantize,
+  raiseScale,
   tensorBytes,
 } from '../../src/formats/index.js';
 
@@ -88,6 +89,17 @@ describe('shared exponents', () => {
     expect(e4m3.decode(e4m3.encode(steps))).toBeCloseTo(steps, 4);
     expect(format.scaleFor(12, 12)).toBeCloseTo(2, 6);
   });
+});
+
+describe('raiseScale', () => {
+  it.each([
+    ['int8', 0.1, 0.05, 0.1],
+    ['int8', 0.1, 0.3, Math.fround(0.3)],
+    ['fix8', 0.125, 0.3, 0.5],
+    ['fix8', 0.125, 0.5, 0.5],
+  ])('%s: %d to at least %d', (name, scale, minimum, expected) =>
+    expect(raiseScale(parseFormat(name), scale, minimum)).toBe(expected),
+  );
 });
 
 describe('fitParameters', () => {
