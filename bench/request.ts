@@ -16,7 +16,7 @@ export function quantizeRequest(
     model: join(folder, model.model),
     out,
     ranges: { method: 'auto' },
-    weightRange: 'mse',
+    weightRange: 'auto',
     statistics: { kind: 'data', spec: inFolder(folder, model.calibration) },
     avoidSaturation: false,
     externalData: false,

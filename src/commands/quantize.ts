@@ -98,7 +98,7 @@ export default class Quantize extends BaseCommand {
     'weight-range': Flags.string({
       helpValue: 'NAME',
       description:
-        'Scale of weights: mse for the least squared error, or range to cover the largest. [default: mse]',
+        'Scale of weights: range to cover the largest, mse for the least squared error, or auto for the better of the two. [default: auto]',
     }),
     'avoid-saturation': Flags.boolean({
       allowNo: true,

@@ -71,7 +71,7 @@ const quantize = z.strictObject({
   weights: weights.exactOptional(),
   activations: activations.exactOptional(),
   granularity: granularity.exactOptional(),
-  weightRange: z.enum(['range', 'mse']).exactOptional(),
+  weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
   avoidSaturation: z.boolean().exactOptional(),
   include: z.array(selector).exactOptional(),
   exclude: z.array(selector).exactOptional(),

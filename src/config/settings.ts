@@ -21,7 +21,7 @@ export interface QuantizeSettings {
   readonly out: string;
   readonly plan: PlanSettings;
   readonly ranges: RangeChoice;
-  readonly weightRange: FitMethod;
+  readonly weightRange: FitMethod | 'auto';
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
     | { readonly kind: 'file'; readonly path: string; readonly spec?: DataSpec }
@@ -81,7 +81,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
     plan: planSettings(config),
     ranges: rangeSettings(config),
-    weightRange: weightRange ?? 'mse',
+    weightRange: weightRange ?? 'auto',
     ...(statistics === undefined ? {} : { statistics }),
     avoidSaturation: avoidSaturation ?? false,
     externalData: externalData ?? false,

@@ -1,4 +1,4 @@
-/** `--method auto`: the range method whose quantized model comes closest to the float one on calibration samples. */
+/** `auto` settings: the range methods whose quantized model comes closest to the float one on calibration samples. */
 import {
   assignRanges,
   type RangeChoice,
@@ -10,9 +10,9 @@ import { checkAbort, required, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { emitQdq } from '../emit/index.js';
 import { createRunner, openSession, type Batch, type Session } from '../engine/index.js';
-import { type FitMethod } from '../formats/index.js';
+import { parseFormat, type FitMethod } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
-import { guardBiases, type Plan } from '../plan/index.js';
+import { guardBiases, type Plan, type PlanSettings } from '../plan/index.js';
 import { roundToNearest } from '../solve/index.js';
 import { errorSums, sqnr, toFloat32, type Tensor } from '../tensor/index.js';
 
@@ -23,61 +23,112 @@ const BATCH = 8;
 /** dB that count as exact, so that one untouched output does not decide. */
 const CEILING = 100;
 
+/** How ranges are chosen, or `auto` for either. */
+export interface RangeWishes {
+  readonly ranges: RangeChoice;
+  readonly weightRange: FitMethod | 'auto';
+  readonly plan: PlanSettings;
+}
+
+/** How ranges are chosen. */
+export interface ResolvedRanges {
+  readonly ranges: RangeSettings;
+  readonly weightRange: FitMethod;
+}
+
 export interface Trial {
   readonly method: RangeMethod;
+  readonly weightRange: FitMethod;
   /** Mean over the outputs of the signal-to-noise ratio against the float model, in dB. */
   readonly sqnr: number;
 }
 
-export interface Choice {
-  readonly settings: RangeSettings;
+export interface Choice extends ResolvedRanges {
   readonly trials: readonly Trial[];
 }
 
 /**
- * Settles the range method of a plan. Only calibration samples are looked at, so held-out figures stay honest.
+ * Settles what was left to measurement: first the range method, with weights covered whole, then how weight scales are
+ * chosen. Only calibration samples are looked at, so held-out figures stay honest.
  *
- * @param spec calibration data; without it `auto` means `minmax`, and a note says so
+ * @param spec calibration data; without it `auto` means `minmax` and `range`, and a note says so
  */
 export async function chooseRanges(
   model: Model,
   skeleton: Plan,
   statistics: Statistics,
-  wanted: RangeChoice,
-  weightRange: FitMethod,
+  wishes: RangeWishes,
   spec: DataSpec | undefined,
   ctx: Context,
 ): Promise<Choice> {
-  const { method, ...rest } = wanted;
-  if (method !== 'auto') return { settings: { ...rest, method }, trials: [] };
+  const { method, ...rest } = wishes.ranges;
+  const { weightRange } = wishes;
+  if (method !== 'auto' && weightRange !== 'auto')
+    return { ranges: { ...rest, method }, weightRange, trials: [] };
   if (spec === undefined) {
-    const message = 'ranges are minmax: choosing between methods needs data, and a statistics file was given';
-    ctx.note({ level: 'info', code: 'range-method', message });
-    return { settings: { method: 'minmax' }, trials: [] };
+    const message =
+      'ranges are minmax: choosing between methods needs data, and a statistics file alone was given';
+    if (method === 'auto') ctx.note({ level: 'info', code: 'range-method', message });
+    const ranges = { ...rest, method: method === 'auto' ? 'minmax' : method };
+    return {
+      ranges,
+      weightRange: weightRange === 'auto' ? unmeasuredWeightRange(wishes.plan.weights) : weightRange,
+      trials: [],
+    };
   }
-  const batches = await firstBatches(model, spec, ctx);
-  const float = await openSession(model, { threads: ctx.threads });
-  const reference = await runAll(float, batches.batches, batches.carry);
-  await float.release();
-  const progress = ctx.start('Choosing the range method', CANDIDATES.length);
+  const methods = method === 'auto' ? CANDIDATES : [method];
+  const progress = ctx.start('Choosing range methods', methods.length + 1);
+  const measure = await createMeasure(model, skeleton, statistics, rest, spec, ctx);
   const trials: Trial[] = [];
-  const quiet = { ...ctx, note: () => undefined };
-  for (const candidate of CANDIDATES) {
+  const run = async (candidate: RangeMethod, weights: FitMethod): Promise<void> => {
     checkAbort(ctx);
-    const plan = guardBiases(assignRanges(skeleton, statistics, { method: candidate }, quiet), model.graph);
-    const session = await openSession(emitQdq(model, plan, roundToNearest(model.graph, plan, weightRange)), {
-      threads: ctx.threads,
-    });
-    const outputs = await runAll(session, batches.batches, batches.carry);
-    await session.release();
-    trials.push({ method: candidate, sqnr: meanSqnr(reference, outputs) });
+    trials.push({ method: candidate, weightRange: weights, sqnr: await measure(candidate, weights) });
     progress.update(trials.length);
-  }
-  const best = trials.reduce((a, b) => (b.sqnr > a.sqnr ? b : a));
-  progress.finish(
-    `Ranges by ${best.method}: ${trials.map((t) => `${t.method} ${t.sqnr.toFixed(1)} dB`).join(', ')}`,
+  };
+  for (const candidate of methods) await run(candidate, weightRange === 'auto' ? 'range' : weightRange);
+  const { method: chosen } = bestOf(trials);
+  if (weightRange === 'auto') await run(chosen, 'mse');
+  const best = bestOf(trials);
+  const tried = trials.map(
+    (t) => `${t.method}${t.weightRange === 'mse' ? ', weights mse' : ''} ${t.sqnr.toFixed(1)} dB`,
   );
-  return { settings: { method: best.method }, trials };
+  progress.finish(`Ranges by ${best.method}, weight scales by ${best.weightRange} (${tried.join('; ')})`);
+  return { ranges: { ...rest, method: best.method }, weightRange: best.weightRange, trials };
+}
+
+/** Clipping pays where steps are coarse; at 8 bits, the largest weights matter more. */
+export function unmeasuredWeightRange(format: string): FitMethod {
+  return format === 'float' || parseFormat(format).bits >= 8 ? 'range' : 'mse';
+}
+
+function bestOf(trials: readonly Trial[]): Trial {
+  return trials.reduce((a, b) => (b.sqnr > a.sqnr ? b : a));
+}
+
+/** A function that quantizes with given methods and says how close the outputs come. */
+async function createMeasure(
+  model: Model,
+  skeleton: Plan,
+  statistics: Statistics,
+  settings: Omit<RangeSettings, 'method'>,
+  spec: DataSpec,
+  ctx: Context,
+): Promise<(method: RangeMethod, weightRange: FitMethod) => Promise<number>> {
+  const { batches, carry } = await firstBatches(model, spec, ctx);
+  const runModel = async (candidate: Model): Promise<ReadonlyMap<string, Tensor>[]> => {
+    const session = await openSession(candidate, { threads: ctx.threads });
+    const results = await runAll(session, batches, carry);
+    await session.release();
+    return results;
+  };
+  const reference = await runModel(model);
+  const quiet = { ...ctx, note: () => undefined };
+  return async (method, weightRange) => {
+    const ranged = assignRanges(skeleton, statistics, { ...settings, method }, quiet);
+    const plan = guardBiases(ranged, model.graph);
+    const weights = roundToNearest(model.graph, plan, weightRange);
+    return meanSqnr(reference, await runModel(emitQdq(model, plan, weights)));
+  };
 }
 
 async function firstBatches(

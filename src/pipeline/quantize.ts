@@ -21,7 +21,7 @@ import {
   scalesWithoutSaturation,
   type SaturationRisk,
 } from '../solve/index.js';
-import { chooseRanges, type Trial } from './choose-ranges.js';
+import { chooseRanges, unmeasuredWeightRange, type Choice } from './choose-ranges.js';
 import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
@@ -34,7 +34,7 @@ export interface QuantizeRequest {
   readonly plan: PlanSettings;
   readonly ranges: RangeChoice;
   /** How weight scales are chosen before rounding. */
-  readonly weightRange: FitMethod;
+  readonly weightRange: FitMethod | 'auto';
   /** Calibration data, or a file written by `fxq calibrate`; neither when no activation is quantized ahead of time. */
   readonly statistics?: StatisticsSource;
   /** Keeps the codes of channels that could saturate on processors without VNNI within ±64. */
@@ -73,7 +73,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   for (const note of loaded.notes) ctx.note(note);
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
-  const solved = solve(loaded.model, calibrated.plan, request, ctx);
+  const solved = solve(loaded.model, calibrated, request, ctx);
   const model = emitQdq(loaded.model, solved.plan, solved.weights);
   checkAbort(ctx);
   const audit = await auditKernels(model);
@@ -87,11 +87,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       data: calibrated.dataHash,
       output: hashModel(model),
     },
-    settings: {
-      plan: request.plan,
-      ranges: { ...request.ranges, chosen: calibrated.method, trials: calibrated.trials },
-      weightRange: request.weightRange,
-    },
+    settings: { plan: request.plan, ...calibrated.choice },
     plan: withWeights(solved.plan, solved.weights),
     weights: {},
   };
@@ -133,8 +129,16 @@ interface CalibratedPlan {
   readonly plan: Plan;
   readonly dataHash: string | null;
   readonly synthetic: boolean;
-  readonly method: string | null;
-  readonly trials: readonly Trial[];
+  readonly choice: Choice;
+}
+
+/** Without activations there is nothing to measure. */
+function withoutActivations({ weightRange, plan }: QuantizeRequest): Choice {
+  return {
+    ranges: { method: 'minmax' },
+    weightRange: weightRange === 'auto' ? unmeasuredWeightRange(plan.weights) : weightRange,
+    trials: [],
+  };
 }
 
 /** The plan with scales of all activations, and lower limits on the weight scales that follow from them. */
@@ -145,7 +149,7 @@ async function calibratePlan(
   ctx: Context,
 ): Promise<CalibratedPlan> {
   if (Object.keys(skeleton.activations).length === 0)
-    return { plan: skeleton, dataHash: null, synthetic: false, method: null, trials: [] };
+    return { plan: skeleton, dataHash: null, synthetic: false, choice: withoutActivations(request) };
   if (request.statistics === undefined) {
     throw new FxqError('E_USAGE', 'activations are quantized ahead of time, which needs calibration data', [
       'Give --data PATH, or --calibration FILE written by fxq calibrate.',
@@ -153,18 +157,17 @@ async function calibratePlan(
     ]);
   }
   const statistics = await statisticsFrom(loaded, request.statistics, valuesToCalibrate(skeleton), ctx);
-  const { settings, trials } = await chooseRanges(
+  const choice = await chooseRanges(
     loaded.model,
     skeleton,
     statistics,
-    request.ranges,
-    request.weightRange,
+    request,
     request.statistics.spec,
     ctx,
   );
-  const plan = guardBiases(assignRanges(skeleton, statistics, settings, ctx), loaded.model.graph);
+  const plan = guardBiases(assignRanges(skeleton, statistics, choice.ranges, ctx), loaded.model.graph);
   const { dataHash, synthetic } = statistics;
-  return { plan, dataHash, synthetic, method: settings.method, trials };
+  return { plan, dataHash, synthetic, choice };
 }
 
 interface SolvedPlan {
@@ -174,9 +177,14 @@ interface SolvedPlan {
 }
 
 /** Codes for all weights; channels that could saturate get a coarser grid when that is asked for. */
-function solve(model: Model, plan: Plan, request: QuantizeRequest, ctx: Context): SolvedPlan {
+function solve(
+  model: Model,
+  { plan, choice }: CalibratedPlan,
+  request: QuantizeRequest,
+  ctx: Context,
+): SolvedPlan {
   const progress = ctx.start('Rounding weights');
-  const weights = roundToNearest(model.graph, plan, request.weightRange);
+  const weights = roundToNearest(model.graph, plan, choice.weightRange);
   const saturation = findSaturation(model.graph, plan, weights);
   progress.finish(`Rounded ${weights.size} weights`);
   if (saturation.length === 0 || !request.avoidSaturation) {
@@ -195,7 +203,7 @@ function solve(model: Model, plan: Plan, request: QuantizeRequest, ctx: Context)
     guarded[risk.initializer] = { ...weight, minimumScale };
   }
   const safer = { ...plan, weights: guarded };
-  const rounded = roundToNearest(model.graph, safer, request.weightRange);
+  const rounded = roundToNearest(model.graph, safer, choice.weightRange);
   return { plan: safer, weights: rounded, saturation: findSaturation(model.graph, safer, rounded) };
 }
 
