@@ -1,7 +1,7 @@
 /** Fusions: a group of nodes that spells out an operator becomes that operator. */
-import { node as createNode, type AttributeInput, type Node } from '../onnx/index.js';
+import { node as createNode, type AttributeInput, type Model, type Node } from '../onnx/index.js';
 import { type Tensor } from '../tensor/index.js';
-import { type Pass } from './pass.js';
+import { editGraphs, type Pass } from './pass.js';
 import { leak, outputOf } from './pattern.js';
 import { refuse, rule } from './rule.js';
 import { type Scope } from './scope.js';
@@ -22,6 +22,18 @@ export interface Fusion {
   readonly since: number;
   /** The group around a node, or undefined. */
   readonly pattern: (node: Node, scope: Scope) => Spelling | undefined;
+}
+
+/** Whether a model spells the operator out somewhere, in a group that nothing else reads from. */
+export function isSpelled({ pattern }: Fusion, model: Model): boolean {
+  let found = false;
+  editGraphs(model, (scope) => {
+    found ||= scope.graph.nodes.some((node) => {
+      const group = pattern(node, scope);
+      return group !== undefined && leak(group.nodes, group.last, scope) === undefined;
+    });
+  });
+  return found;
 }
 
 /** The pass that applies a fusion. The new node takes the place and the name of the group's last one. */

@@ -1,7 +1,7 @@
 /** The passes that prepare a model, in order. */
-import { checkAbort, type Context, type Note } from '../core/index.js';
-import { type Model } from '../onnx/index.js';
-import { fuse } from './fusion.js';
+import { FxqError, didYouMean, type Context } from '../core/index.js';
+import { type Model, type TensorType } from '../onnx/index.js';
+import { fuse, type Fusion } from './fusion.js';
 import { type Pass } from './pass.js';
 import { batchNormToConv } from './rules/batchnorm-to-conv.js';
 import { constantsToInitializers } from './rules/constants-to-initializers.js';
@@ -13,12 +13,19 @@ import { freezeInitializers } from './rules/freeze-initializers.js';
 import { gelu } from './rules/fuse-gelu.js';
 import { hardSwish } from './rules/fuse-hard-swish.js';
 import { layerNormalization } from './rules/fuse-layer-normalization.js';
-import { inferTypes } from './rules/infer-types.js';
+import { inferTypes, notedTypes } from './rules/infer-types.js';
 import { matMulAddToGemm } from './rules/matmul-add-to-gemm.js';
 import { prune } from './rules/prune.js';
+import { raiseOpset } from './rules/raise-opset.js';
 import { removeNoOps } from './rules/remove-no-ops.js';
 import { uniqueNames } from './rules/unique-names.js';
 import { unshareInitializers } from './rules/unshare-initializers.js';
+import { runPasses, type Rewritten } from './run-passes.js';
+
+const FUSIONS: readonly Fusion[] = [layerNormalization, gelu, hardSwish];
+
+/** Fusions raise the opset no further than formats of 4 and 16 bits do anyway. */
+const OPSET_FOR_FUSIONS = 21;
 
 /** What `prepare` runs, again and again until no pass finds anything to do. */
 export const PASSES: readonly Pass[] = [
@@ -29,9 +36,8 @@ export const PASSES: readonly Pass[] = [
   removeNoOps,
   foldShapes,
   foldConstants,
-  fuse(layerNormalization),
-  fuse(gelu),
-  fuse(hardSwish),
+  raiseOpset(FUSIONS, OPSET_FOR_FUSIONS),
+  ...FUSIONS.map(fuse),
   foldAffineMaps,
   foldScalarBefore,
   batchNormToConv,
@@ -40,41 +46,35 @@ export const PASSES: readonly Pass[] = [
   prune,
 ];
 
-export interface Prepared {
-  readonly model: Model;
-  readonly notes: readonly Note[];
-  /** How often each pass fired, in the order of {@link PASSES}. */
-  readonly applied: readonly { readonly pass: string; readonly count: number }[];
+export interface PrepareOptions {
+  /** Names of passes to leave out. */
+  readonly skip?: readonly string[];
 }
 
-/** Enough for any model: a round enables the next only where one rewrite makes room for another. */
-const MAX_ROUNDS = 20;
+export interface Prepared extends Rewritten {
+  /** Element type and shape of every value, subgraphs included. */
+  readonly types: ReadonlyMap<string, TensorType>;
+}
 
 /**
  * Rewrites a model into the form the other steps work on: constants as initializers, names unique across subgraphs,
  * types of all values noted, normalizations and biases folded into the layers.
+ *
+ * @throws FxqError E_CONFIG when `skip` names no pass, E_RUNTIME when onnxruntime refuses the model
  */
-export async function prepare(
-  model: Model,
-  ctx: Context,
-  passes: readonly Pass[] = PASSES,
-): Promise<Prepared> {
-  const counts = new Map(passes.map((pass) => [pass.name, 0]));
-  const warnings: Note[] = [];
-  let last: Note[] = [];
-  let changed = 1;
-  for (let round = 0; changed > 0 && round < MAX_ROUNDS; round++) {
-    changed = 0;
-    last = [];
-    for (const pass of passes) {
-      checkAbort(ctx);
-      const result = await pass.run(model, ctx);
-      model = result.model;
-      changed += result.changed;
-      counts.set(pass.name, (counts.get(pass.name) ?? 0) + result.changed);
-      for (const note of result.notes) (note.level === 'warn' ? warnings : last).push(note);
-    }
+export async function prepare(model: Model, ctx: Context, options: PrepareOptions = {}): Promise<Prepared> {
+  const rewritten = await runPasses(model, passesWithout(options.skip ?? []), ctx);
+  return { ...rewritten, types: notedTypes(rewritten.model) };
+}
+
+function passesWithout(skip: readonly string[]): readonly Pass[] {
+  const names = PASSES.map((pass) => pass.name);
+  for (const name of skip) {
+    if (names.includes(name)) continue;
+    throw new FxqError('E_CONFIG', `there is no pass '${name}' to skip`, [
+      didYouMean(name, names),
+      `Passes: ${names.join(', ')}.`,
+    ]);
   }
-  const applied = [...counts].filter(([, count]) => count > 0).map(([pass, count]) => ({ pass, count }));
-  return { model, notes: [...warnings, ...last], applied };
+  return PASSES.filter((pass) => !skip.includes(pass.name));
 }

@@ -16,6 +16,7 @@ import {
 import { outputOf, producedBy, scaledBy, shiftedBy } from '../pattern.js';
 import { isRefusal, refuse, rule } from '../rule.js';
 import { otherReader, type Scope } from '../scope.js';
+import { endsGelu } from './fuse-gelu.js';
 
 interface Match {
   readonly layer: Node;
@@ -39,7 +40,8 @@ export const foldScalarBefore = rule<Match, Ready>({
   pattern: (layer, scope) => {
     if (!isFoldableLayer(layer, scope)) return undefined;
     const node = producedBy(layer.inputs[0], scope, 'Add', 'Sub', 'Mul', 'Div');
-    if (node === undefined) return undefined;
+    // The ½ of a Gelu that is not fused here must stay for onnxruntime to fuse it.
+    if (node === undefined || endsGelu(node, scope)) return undefined;
     const scaled = scaledBy(node, scope);
     if (scaled !== undefined)
       return { layer, nodes: [node], x: scaled.value, scale: scaled.number, shift: 0 };

@@ -31,6 +31,18 @@ export const gelu: Fusion = {
   },
 };
 
+/** Whether a node is the last of a spelled-out Gelu. */
+export function endsGelu(node: Node, scope: Scope): boolean {
+  // Backwards from the last product: at most one node lies between it and 1 + erf(…).
+  const operands = (n: Node): Node[] =>
+    n.inputs.flatMap((name) => producedBy(name, scope, 'Mul', 'Div', 'Add') ?? []);
+  const sums = [node, ...operands(node)].flatMap(operands).filter((n) => isOperator(n, 'Add'));
+  return sums.some((sum) => {
+    const erf = sum.inputs.map((name) => producedBy(name, scope, 'Erf')).find((n) => n !== undefined);
+    return erf !== undefined && gelu.pattern(erf, scope)?.last === node;
+  });
+}
+
 /** x · s · ½ behind s = 1 + erf(…): as (s · x) · ½, (s · ½) · x, or s · (x · ½). */
 function halvedProduct(x: string, sum: Node, scope: Scope): Pick<Spelling, 'nodes' | 'last'> | undefined {
   const [first] = readersOf(outputOf(sum), scope, 'Mul', 'Div');

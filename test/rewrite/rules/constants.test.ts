@@ -15,15 +15,16 @@ describe('Constant nodes', () => {
     ['value_int=7', 'int64 = {7}'],
     ['value_ints=[7, 8]', 'int64[2] = {7, 8}'],
   ])('become initializers: %s', async (attribute, stored) => {
+    const [type] = stored.split(/[[ ]/);
     await expectRewrite({
       rewrite: applying(constantsToInitializers),
-      before: parseText(`opset 17 (bool[2] x) => (y) {
+      before: parseText(`opset 17 (bool[2] x) => (${type}[2] y) {
         c = Constant<${attribute}>()
         y = Where(x, c, c)
       }`),
       after: `
         opset 17
-        (bool[2] x) => (y) {
+        (bool[2] x) => (${type}[2] y) {
           c: ${stored}
           y = Where(x, c, c)
         }`,
@@ -79,7 +80,7 @@ describe('shared initializers', () => {
   it('get a copy for each way to quantize them', () =>
     expectRewrite({
       rewrite: applying(unshareInitializers),
-      before: model`opset 17 (int64[N] ids, float32[N,4] x) => (e, l, r, s) {
+      before: model`opset 17 (int64[N] ids, float32[N,4] x) => (float32[N,4] e, float32[N,4] l, float32[N,4] r, float32[4,4] s) {
         table: float32[4,4] = random()
         bias: float32[4] = random()
         e = Gather(table, ids)
@@ -89,7 +90,7 @@ describe('shared initializers', () => {
       }`,
       after: `
         opset 17
-        (int64[N] ids, float32[N,4] x) => (e, l, r, s) {
+        (int64[N] ids, float32[N,4] x) => (float32[N,4] e, float32[N,4] l, float32[N,4] r, float32[4,4] s) {
           table: float32[4,4]
           bias: float32[4]
           table_copy: float32[4,4]

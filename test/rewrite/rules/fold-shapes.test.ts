@@ -114,7 +114,7 @@ it.each([
 it('knows that a size is not negative', () =>
   expectRewrite({
     rewrite: apply,
-    before: model`opset 17 (float32[N,3] x) => (y) {
+    before: model`opset 17 (float32[N,3] x) => (bool[2] y) {
       minus: int64[2] = {-1, -1}
       s = Shape(x)
       e = Equal(s, minus)
@@ -122,7 +122,7 @@ it('knows that a size is not negative', () =>
     }`,
     after: `
       opset 17
-      (float32[N,3] x) => (y) {
+      (float32[N,3] x) => (bool[2] y) {
         e: bool[2] = {0, 0}
         y = Not(e)
       }`,

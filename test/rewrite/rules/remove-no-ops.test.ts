@@ -25,7 +25,10 @@ const CONSTANTS = `
   no: bool = 0`;
 
 /** One node between `a` and `b`, both computed and read, in opset 17 with x of [N, 4, 5]. */
-const between = (node: string, outputs = ''): string => `opset 17 (float32[N,4,5] x) => (y${outputs}) {
+const between = (
+  node: string,
+  outputs = '',
+): string => `opset 17 (float32[N,4,5] x) => (float32[N,4,5] y${outputs}) {
   ${CONSTANTS}
   a = Relu(x)
   ${node}
@@ -61,7 +64,7 @@ it.each([
     before: parseText(between(node)),
     after: `
       opset 17
-      (float32[N,4,5] x) => (y) {
+      (float32[N,4,5] x) => (float32[N,4,5] y) {
         a = Relu(x)
         y = Neg(a)
       }`,
