@@ -29,7 +29,10 @@ export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map
     const format = parseFormat(name);
     const grouping = groupingOf(granularity, stored.dims);
     const fitted = fitGroups(format, values, grouping, { method, symmetric: isSymmetricWeight(name) });
-    const parameters = { ...fitted, scale: fitted.scale.map((s, i) => raiseScale(format, s, minimumScale[i] ?? 0)) };
+    const parameters = {
+      ...fitted,
+      scale: fitted.scale.map((s, i) => raiseScale(format, s, minimumScale[i] ?? 0)),
+    };
     const { codes, scale, zeroPoint } = quantize(format, values, grouping, parameters);
     solved.set(initializer, { initializer, codes, scale, zeroPoint });
   }
