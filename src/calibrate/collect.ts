@@ -45,7 +45,7 @@ export async function collect(
   const { shard, elements = DEFAULT_ELEMENTS } = options;
   const elementsPerSample = Math.ceil(elements / data.samples);
   const values = [...new Set(names)].sort();
-  const layouts = await inspectValues(model, values, data, ctx);
+  const layouts = await inspectValues(model, values, data);
   const tapped = tapModel(model, layouts, elementsPerSample);
   const batch = tapped.taps.every((tap) => tap.batched) ? await batchFor(data) : 1;
   const all = cutBlocks(data.samples, Math.max(data.batchSize(batch), data.sequence));
@@ -92,9 +92,9 @@ async function observeAll(
         progress.update((done += next.value.count));
       }
     };
-    // Two batches for each worker: one in work, one waiting. Batches of one session must stay in order.
-    const ahead = observers.length > 1 ? [0, 1] : [0];
-    await Promise.all(observers.flatMap((observer) => ahead.map(() => drain(observer))));
+    await Promise.all(
+      observers.flatMap((observer) => Array.from({ length: observer.ahead }, () => drain(observer))),
+    );
     const parts = await Promise.all(observers.map((observer) => observer.sketches()));
     return tapped.taps.map((tap, i) =>
       mergeSketches(
@@ -118,8 +118,8 @@ async function* readBlocks(data: DataSet, blocks: readonly Block[], ctx: Context
 const WORKER_WEIGHT_BYTES = 2 ** 28;
 
 /**
- * One observer in this thread, or several workers of one thread each. Small operators gain little from threads inside a
- * run, so workers are up to twice as fast.
+ * One observer in this thread and, for more threads, one in a worker for each: operators of small models gain little
+ * from threads inside a run. Each session then has one thread.
  */
 async function openObservers(
   { model, taps }: TappedModel,
@@ -133,7 +133,13 @@ async function openObservers(
   if (threads < 2 || data.carry.size > 0 || !small || !CAN_START_WORKERS)
     return [await openObserver(model, taps, data.carry, ctx.threads)];
   const job = { model: serializeModel(model), taps };
-  return Array.from({ length: threads }, () => startWorker(job));
+  const workers = Array.from({ length: threads - 1 }, () => startWorker(job));
+  try {
+    return [...workers, await openObserver(job.model, taps, data.carry, 1)];
+  } catch (error) {
+    await Promise.all(workers.map((worker) => worker.close()));
+    throw error;
+  }
 }
 
 /** Values that are not finite spoil ranges; someone should know where they come from. */

@@ -1,14 +1,14 @@
-/** Shapes of the values to observe, found by running the model on the first samples. */
-import { FxqError, didYouMean, type Context } from '../core/index.js';
+/** Shapes of the values to observe, from the runtime's shape inference for the data's own input shapes. */
+import { FxqError, didYouMean } from '../core/index.js';
 import { type DataSet } from '../data/index.js';
-import { createRunner, openSession, withOutputs, type Session } from '../engine/index.js';
-import { GraphEditor, withGraph, type Model } from '../onnx/index.js';
-import { toNumbers, type DType } from '../tensor/index.js';
+import { openSession, withOutputs, type Batch, type SessionValue } from '../engine/index.js';
+import { GraphEditor, value, withGraph, type Model, type ValueInfo } from '../onnx/index.js';
+import { type DType } from '../tensor/index.js';
 
 export interface ValueLayout {
   readonly dtype: DType;
-  /** Shape for one sample: the first of the data set. */
-  readonly dims: readonly number[];
+  /** Shape for one sample, the first of the data set; undefined when it cannot be told in advance. */
+  readonly dims: readonly number[] | undefined;
   /** Samples follow each other on the first axis, each taking `dims[0]` of it. */
   readonly batched: boolean;
   /** Axis that layers sum over or have one weight for; undefined for vectors and scalars. */
@@ -20,7 +20,7 @@ export interface ValueLayout {
 const FLOATS = new Set<DType | 'string' | undefined>(['float32', 'float16', 'bfloat16', 'float64']);
 
 /**
- * Runs the first sample, and the first two together, and reads the shapes of the values.
+ * Tells how values lie in memory, for one sample and for several.
  *
  * @param names values of the main graph
  * @throws FxqError E_GRAPH for a value the model does not have, E_UNSUPPORTED for one that holds no real numbers
@@ -29,45 +29,75 @@ export async function inspectValues(
   model: Model,
   names: readonly string[],
   data: DataSet,
-  ctx: Context,
 ): Promise<Map<string, ValueLayout>> {
   refuseUnknown(model, names);
+  const one = await inferFor(model, names, data, 1);
+  const two = data.samples > 1 && data.batchSize(2) === 2 ? await inferFor(model, names, data, 2) : undefined;
+  const any = data.varying ? await infer(model, names) : one;
   const editor = new GraphEditor(model.graph);
-  const shapes = names.map((name) => editor.emit('Shape', [name], {}, `${name}_shape`));
-  const probed = withOutputs(withGraph(model, editor.finish()), [...names, ...shapes]);
-  const session = await openSession(probed, { optimization: 'none', threads: ctx.threads });
-  try {
-    const types = new Map(session.outputs.map((o) => [o.name, o]));
-    const one = await shapesFor(session, data, 1, shapes);
-    const two =
-      data.samples > 1 && data.batchSize(2) === 2 ? await shapesFor(session, data, 2, shapes) : undefined;
-    return new Map(
-      names.map((name, i): [string, ValueLayout] => {
-        const type = types.get(name);
-        const dtype = type?.dtype;
-        if (dtype === undefined || dtype === 'string' || !FLOATS.has(dtype)) {
-          throw new FxqError(
-            'E_UNSUPPORTED',
-            `value '${name}' holds ${dtype ?? 'no tensor'}; only real numbers have a range`,
-          );
-        }
-        const dims = one[i] ?? [];
-        const channelAxis = channelAxisOf(editor, name, dims.length);
-        return [
-          name,
-          {
-            dtype,
-            dims,
-            batched: two !== undefined && isTwice(dims, two[i] ?? []),
-            channelAxis,
-            fixedChannels: channelAxis !== undefined && typeof type?.dims?.[channelAxis] === 'number',
-          },
-        ];
-      }),
-    );
-  } finally {
-    await session.release();
-  }
+  return new Map(
+    names.map((name): [string, ValueLayout] => {
+      const { dtype, dims } = one.get(name) ?? {};
+      if (dtype === undefined || dtype === 'string' || !FLOATS.has(dtype)) {
+        throw new FxqError(
+          'E_UNSUPPORTED',
+          `value '${name}' holds ${dtype ?? 'no tensor'}; only real numbers have a range`,
+        );
+      }
+      const channelAxis = channelAxisOf(editor, name, dims?.length ?? 0);
+      const layout = {
+        dtype,
+        dims: known(dims),
+        batched: isTwice(known(dims), known(two?.get(name)?.dims)),
+        channelAxis,
+        fixedChannels: channelAxis !== undefined && typeof any.get(name)?.dims?.[channelAxis] === 'number',
+      };
+      return [name, layout];
+    }),
+  );
+}
+
+/** Types of values when some samples are fed. */
+async function inferFor(
+  model: Model,
+  names: readonly string[],
+  data: DataSet,
+  samples: number,
+): Promise<Map<string, SessionValue>> {
+  for await (const { inputs } of data.batches(samples, 0, samples)) return infer(model, names, inputs);
+  throw new FxqError('E_DATA', 'the data set holds no samples', 'Give at least one sample.');
+}
+
+/** Types of values by the runtime's shape inference, with inputs declared as they are fed. */
+async function infer(
+  model: Model,
+  names: readonly string[],
+  feeds: Batch['inputs'] = new Map(),
+): Promise<Map<string, SessionValue>> {
+  const declare = (input: ValueInfo): ValueInfo => {
+    const fed = feeds.get(input.name);
+    return fed === undefined ? input : value(input.name, fed.dtype, fed.dims);
+  };
+  const graph = {
+    ...model.graph,
+    inputs: model.graph.inputs.map(declare),
+    outputs: [],
+    valueInfo: new Map(),
+  };
+  const session = await openSession(withOutputs(withGraph(model, graph), names, true), {
+    optimization: 'none',
+    threads: 1,
+  });
+  await session.release();
+  return new Map(session.outputs.map((output) => [output.name, output]));
+}
+
+type Dims = SessionValue['dims'];
+
+/** A shape without unknown sizes. The runtime gives an empty one for scalars and unknown ranks alike. */
+function known(dims: Dims): readonly number[] | undefined {
+  const numbers = dims?.filter((d) => typeof d === 'number') ?? [];
+  return dims === undefined || dims.length === 0 || numbers.length < dims.length ? undefined : numbers;
 }
 
 function refuseUnknown(model: Model, names: readonly string[]): void {
@@ -82,27 +112,9 @@ function refuseUnknown(model: Model, names: readonly string[]): void {
   );
 }
 
-async function shapesFor(
-  session: Session,
-  data: DataSet,
-  samples: number,
-  outputs: readonly string[],
-): Promise<number[][]> {
-  for await (const batch of data.batches(samples, 0, samples)) {
-    const found = await createRunner(session, data.carry).run(batch.inputs, outputs);
-    return outputs.map((name) =>
-      toNumbers(found.get(name) ?? { dtype: 'int64', dims: [0], data: new BigInt64Array() }),
-    );
-  }
-  throw new FxqError('E_DATA', 'the data set holds no samples', 'Give at least one sample.');
-}
-
-function isTwice(one: readonly number[], two: readonly number[]): boolean {
-  return (
-    one.length > 0 &&
-    one.length === two.length &&
-    one.every((d, axis) => two[axis] === (axis === 0 ? 2 * d : d))
-  );
+function isTwice(one: readonly number[] | undefined, two: readonly number[] | undefined): boolean {
+  if (one === undefined || one.length !== two?.length) return false;
+  return one.every((d, axis) => two[axis] === (axis === 0 ? 2 * d : d));
 }
 
 /** Operators whose data have channels on axis 1. */

@@ -8,6 +8,8 @@ import { type Tap } from './taps.js';
 
 /** Takes batches until it is asked for what it saw. */
 export interface Observer {
+  /** Batches it should be given at once, so that it need not wait for the next one. */
+  readonly ahead: number;
   observe(batch: Pick<Batch, 'count' | 'inputs'>): Promise<void>;
   /** One sketch a tap, in their order. */
   sketches(): Promise<readonly TensorStatistics[]>;
@@ -30,6 +32,7 @@ export async function openObserver(
   const sketches = taps.map((tap) => emptySketch(tap.value, tap.channels));
   const wanted = [...new Set(taps.flatMap((t) => [t.elements, t.max, t.min]).filter((o) => o !== undefined))];
   return {
+    ahead: 1,
     async observe({ inputs, count }) {
       const outputs = await runner.run(inputs, wanted);
       taps.forEach((tap, i) => take(sketches[i] as SketchBuilder, tap, outputs, tap.batched ? count : 1));

@@ -107,23 +107,31 @@ export type Side = 'min' | 'max';
  */
 export function addExtremes(sketch: SketchBuilder, side: Side, values: Float32Array, samples: number): void {
   const sign = side === 'max' ? 1 : -1;
-  const channels = sketch.channels?.[side];
-  const sketches = side === 'max' ? sketch.sampleMax : sketch.sampleMin;
+  const counts = side === 'max' ? sketch.sampleMax : sketch.sampleMin;
   const width = values.length / samples;
   for (let sample = 0; sample < samples; sample++) {
     let best = -Infinity;
     for (let i = sample * width; i < (sample + 1) * width; i++) {
       const value = sign * (values[i] as number);
       if (value > best) best = value;
-      if (channels === undefined) continue;
-      const c = i % channels.length;
-      if (value > sign * (channels[c] as number)) channels[c] = sign * value;
     }
     if (best === -Infinity) continue;
-    const extreme = sign * best;
-    if (best > sign * sketch[side]) sketch[side] = extreme;
+    // Adding zero makes +0 of −0, so that the order in which both are met does not matter.
+    const extreme = sign * best + 0;
+    if (sign * extreme > sign * sketch[side]) sketch[side] = extreme;
     const bin = binOf(extreme);
-    sketches[bin] = (sketches[bin] as number) + 1;
+    counts[bin] = (counts[bin] as number) + 1;
+  }
+  const channels = sketch.channels?.[side];
+  if (channels !== undefined) addChannelExtremes(channels, sign, values);
+}
+
+function addChannelExtremes(channels: Float32Array, sign: number, values: Float32Array): void {
+  for (let i = 0; i < values.length;) {
+    for (let c = 0; c < channels.length; c++, i++) {
+      const value = sign * (values[i] as number);
+      if (value > sign * (channels[c] as number)) channels[c] = sign * value + 0;
+    }
   }
 }
 

@@ -57,10 +57,11 @@ export function tapModel(
 function addTap(editor: GraphEditor, opset: number, value: string, layout: ValueLayout, wanted: number): Tap {
   const { dims, batched, channelAxis } = layout;
   const source = layout.dtype === 'float32' ? value : cast(editor, value);
+  if (dims === undefined) return { value, batched, elements: source };
   const channels =
     channelAxis === undefined ? undefined : { axis: channelAxis, size: dims[channelAxis] ?? 1 };
   const base = { value, batched, ...(channels !== undefined && layout.fixedChannels && { channels }) };
-  const steps = opset < SLICE_STEP_OPSET ? [] : lattice(layout, wanted);
+  const steps = opset < SLICE_STEP_OPSET ? [] : lattice({ ...layout, dims }, wanted);
   if (steps.length === 0) return { ...base, elements: source };
   const kept = new Set([
     ...(batched ? [0] : []),
@@ -87,7 +88,14 @@ interface Step {
  * Which positions are taken: every channel, and every s-th index along the one or two longest other axes. Steps are
  * odd, so that they meet all phases of patterns with a period of 2, 4, 8 (upsampling, patches, heads).
  */
-export function lattice({ dims, batched, channelAxis }: ValueLayout, wanted: number): Step[] {
+export function lattice(
+  {
+    dims,
+    batched,
+    channelAxis,
+  }: Pick<ValueLayout, 'batched' | 'channelAxis'> & { readonly dims: readonly number[] },
+  wanted: number,
+): Step[] {
   const total = sizeOf(dims);
   const free = dims
     .map((size, axis) => ({ size, axis }))

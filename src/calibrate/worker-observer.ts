@@ -38,6 +38,7 @@ export function startWorker(job: WorkerJob): Observer {
     return reply;
   };
   return {
+    ahead: 2,
     async observe({ count, inputs }) {
       const moved = new Set([...inputs.values()].map((t) => t.data.buffer as ArrayBuffer));
       await request({ kind: 'observe', count, inputs }, [...moved]);

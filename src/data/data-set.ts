@@ -22,6 +22,8 @@ export interface DataSet {
   readonly sourceRows: number;
   /** Made by a random generator: tells nothing about real inputs. */
   readonly synthetic: boolean;
+  /** Shapes differ from sample to sample. */
+  readonly varying: boolean;
   /** Recurrent inputs and the outputs they continue. */
   readonly carry: Carry;
   /** Consecutive samples that depend on each other: 1, the length of a sequence, or all. */
@@ -68,11 +70,11 @@ export async function openDataSet(
   const states = all
     .filter((input) => carry.has(input.name))
     .map((input) => [input.name, zeroState(input, specOf(input).sizes)] as const);
+  const varying = bound.some(hasVaryingShape);
   const single =
+    varying ||
     carry.size > 0 ||
-    bound.some(
-      ({ input, array }) => array.whole || array.dims === undefined || input.sampleAxis === undefined,
-    );
+    bound.some(({ input, array }) => array.whole || input.sampleAxis === undefined);
   const batchSize = (wanted: number): number => (single ? 1 : (fixedBatch ?? Math.max(1, wanted)));
   let hash: string | undefined;
   return {
@@ -81,6 +83,7 @@ export async function openDataSet(
     rows,
     sourceRows,
     synthetic: spec.kind === 'random',
+    varying,
     carry,
     sequence,
     batchSize,
@@ -96,6 +99,11 @@ export async function openDataSet(
       }
     },
   };
+}
+
+/** Samples keep their own shapes: image files all become one size unless they are taken as they are. */
+function hasVaryingShape({ array, preprocess }: BoundInput): boolean {
+  return array.dims === undefined && !(array.image && preprocess?.settings.fit !== 'none');
 }
 
 /** No rule makes the input, so an array must fill it. */

@@ -26,29 +26,45 @@ export function fillFromArray(
   const outDims = (dims: readonly number[]): readonly number[] => preprocess?.dims(dims) ?? dims;
   checkType(input, array, preprocess);
   if (array.dims !== undefined) checkShape(input, array, outDims(array.dims), array.label);
-  const fill = async (index: number): Promise<{ data: TypedArray; dims: readonly number[] }> => {
+  const fill = async (index: number): Promise<Tensor> => {
     const sample = await array.read(index);
     const what = describeSample(array, index);
     const dims = outDims(sample.dims);
     if (array.dims === undefined) checkShape(input, array, dims, what);
-    if (preprocess === undefined) return { data: convertSample(sample, input.dtype, what), dims };
-    if (!(sample.data instanceof Uint8Array)) requireFinite(sample, what);
-    const data = new Float32Array(sizeOf(dims));
-    preprocess.apply(sample, data, 0);
-    return { data: convertSample({ dtype: 'float32', dims, data }, input.dtype, what), dims };
+    const { dtype } = input;
+    if (preprocess === undefined) return { dtype, dims, data: convertSample(sample, dtype, what) };
+    const data = preprocessed(preprocess, sample, dims, what);
+    // Preprocessed numbers are finite, so float32 needs no second look.
+    return {
+      dtype,
+      dims,
+      data: dtype === 'float32' ? data : convertSample({ dtype: 'float32', dims, data }, dtype, what),
+    };
   };
   return async (samples) => {
-    const parts: { data: TypedArray; dims: readonly number[] }[] = [];
+    const parts: Tensor[] = [];
     for (const index of samples) parts.push(await fill(index));
     const [first] = parts;
     if (first === undefined) throw new FxqError('E_INTERNAL', 'internal: a batch of no samples');
-    if (array.whole) return { dtype: input.dtype, dims: first.dims, data: owned(first.data) };
+    if (array.whole) return { ...first, data: owned(first.data) };
     return stack(
       input,
       first.dims,
       parts.map((p) => p.data),
     );
   };
+}
+
+function preprocessed(
+  preprocess: Preprocess,
+  sample: Tensor,
+  dims: readonly number[],
+  what: string,
+): Float32Array {
+  if (!(sample.data instanceof Uint8Array)) requireFinite(sample, what);
+  const data = new Float32Array(sizeOf(dims));
+  preprocess.apply(sample, data, 0);
+  return data;
 }
 
 /** Samples are views into files and chunks; a feed must not change when the next one is read. */

@@ -179,20 +179,44 @@ function normalizePlanes(
   label: string,
 ): void {
   const { channels, height, width, stride, data } = image;
-  const maps = channelMaps(settings, channels, label);
   const planar = settings.layout === 'NCHW';
   const step = planar ? 1 : channels;
-  for (const [c, { factor, shift }] of maps.entries()) {
+  for (const [c, { factor, shift }] of channelMaps(settings, channels, label).entries()) {
     const table = data instanceof Uint8Array ? byteTable(factor, shift) : undefined;
     for (let y = 0; y < height; y++) {
-      let from = image.offset + c * stride.c + y * stride.y;
-      let to = at + (planar ? (c * height + y) * width : y * width * channels + c);
-      for (let x = 0; x < width; x++, from += stride.x, to += step) {
-        const value = data[from] as number;
-        out[to] = table === undefined ? value * factor + shift : (table[value] as number);
-      }
+      const from = image.offset + c * stride.c + y * stride.y;
+      const to = at + (planar ? (c * height + y) * width : y * width * channels + c);
+      if (table !== undefined) lookUpRow(data as Uint8Array, from, stride.x, table, out, to, step, width);
+      else mapRow(data, from, stride.x, factor, shift, out, to, step, width);
     }
   }
+}
+
+function mapRow(
+  data: PixelArray,
+  from: number,
+  stride: number,
+  factor: number,
+  shift: number,
+  out: Float32Array,
+  to: number,
+  step: number,
+  width: number,
+): void {
+  for (let x = 0; x < width; x++) out[to + x * step] = (data[from + x * stride] as number) * factor + shift;
+}
+
+function lookUpRow(
+  data: Uint8Array,
+  from: number,
+  stride: number,
+  table: Float32Array,
+  out: Float32Array,
+  to: number,
+  step: number,
+  width: number,
+): void {
+  for (let x = 0; x < width; x++) out[to + x * step] = table[data[from + x * stride] as number] as number;
 }
 
 /** The map of every byte: a look-up is faster than the arithmetic. */
