@@ -1,4 +1,6 @@
-/** emit: plans and solved weights written into a graph. */
+/** emit: plans and solved weights written into a graph, or into C++. */
+export { testVectors, writeCpp, type CppFiles, type CppOptions } from './cpp/index.js';
+export { emitInteger, type EmittedIntegers, type IntegerTable } from './integer/index.js';
 export { opsetForSettings } from './opset.js';
 export { emitQdq, type SolvedWeights } from './qdq.js';
 export { parameterShape } from './weight.js';

@@ -8,6 +8,7 @@ export {
   type RangeOf,
 } from './accumulator.js';
 export { broadcastDims, broadcastIndex, type Codes } from './codes.js';
+export { emitInteger, type EmittedIntegers } from './emit.js';
 export { interpret, type AccumulatorPeak, type InterpreterResult } from './interpret.js';
 export { RULES, lowerToIntegers, type Lowered } from './lower.js';
 export { type LoweringInput } from './lowering.js';

@@ -1,0 +1,183 @@
+/**
+ * Integer arithmetic on real models: bit for bit between the interpreter, the runtime and compiled C++, and what number
+ * formats cost in accuracy. Prints the tables of docs/fixed-point.md.
+ *
+ * Usage: npm run bench:fixed-point -- FOLDER [bits] [formats] [widths] [model …]
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { testVectors, writeCpp } from '../src/emit/index.js';
+import { interpret, type IntegerProgram } from '../src/emit/integer/index.js';
+import { openSession } from '../src/engine/index.js';
+import { writeModel, type Model } from '../src/onnx/index.js';
+import { toFloat32, type Tensor } from '../src/tensor/index.js';
+import { integerBenchModel, testInputs, type IntegerBench } from './integer-models.js';
+import { MODELS, modelsFolder, type BenchModel } from './models.js';
+import { score } from './scores.js';
+
+const NAMES = ['ic-resnet8', 'cifar-resnet20', 'kws-dscnn', 'vww-mobilenet', 'fashion-vit'];
+const SAMPLES = 200;
+
+const folder = modelsFolder();
+const temporary = mkdtempSync(join(tmpdir(), 'fxq-bench-'));
+const words = process.argv.slice(3);
+const TABLES = { bits: bitForBit, formats: formatCosts, widths: accumulatorTable } as const;
+const wantedTables = (Object.keys(TABLES) as (keyof typeof TABLES)[]).filter(
+  (table) => words.every((word) => !(word in TABLES)) || words.includes(table),
+);
+const wantedNames = NAMES.filter((name) => words.every((word) => word in TABLES) || words.includes(name));
+const models = MODELS.filter((m) => wantedNames.includes(m.name));
+for (const table of wantedTables) await TABLES[table](models);
+rmSync(temporary, { recursive: true, force: true });
+
+/** Values of the two arrays that are not the same bits. */
+function differing(a: Float32Array, b: Float32Array): number {
+  const [x, y] = [
+    new Uint32Array(a.buffer, a.byteOffset, a.length),
+    new Uint32Array(b.buffer, b.byteOffset, b.length),
+  ];
+  return x.reduce((count, bits, i) => count + Number(bits !== y[i]), 0);
+}
+
+async function run(model: Model, inputs: ReadonlyMap<string, Tensor>): Promise<Float32Array> {
+  const session = await openSession(model);
+  const [first] = (await session.run(inputs)).values();
+  await session.release();
+  return toFloat32(first!).slice();
+}
+
+/** Output values that differ between C++ and the interpreter, over the samples of a batch. */
+function compareCpp(
+  bench: IntegerBench,
+  inputs: ReadonlyMap<string, Tensor>,
+  expected: Float32Array,
+): string {
+  const { program } = bench.emitted;
+  const samples = [...inputs.values()][0]!.dims[0]!;
+  const shapes = new Map([...inputs].map(([name, t]) => [name, [1, ...t.dims.slice(1)]]));
+  const files = writeCpp(program, { name: 'net', inputs: shapes });
+  const row = (data: Float32Array, i: number): Float32Array =>
+    data.subarray((i * data.length) / samples, ((i + 1) * data.length) / samples);
+  const vectors = testVectors(
+    Array.from({ length: samples }, (_, i) => ({
+      inputs: program.inputs.map(({ real }) => row(toFloat32(inputs.get(real)!), i)),
+      outputs: [row(expected, i)],
+    })),
+  );
+  const path = (name: string): string => join(temporary, name);
+  writeFileSync(path('net.h'), files.header);
+  writeFileSync(path('net.cpp'), files.source);
+  writeFileSync(path('net_test.cpp'), files.testBench);
+  writeFileSync(path('vectors.bin'), vectors);
+  const flags = ['-std=c++17', '-O2', '-Wall', '-Wextra', '-Werror'];
+  const built = spawnSync('c++', [...flags, path('net.cpp'), path('net_test.cpp'), '-o', path('net_test')]);
+  if (built.status !== 0) return `does not compile: ${String(built.stderr ?? 'no compiler')}`;
+  const result = spawnSync(path('net_test'), [path('vectors.bin')], { encoding: 'utf8' });
+  return `${/(\d+) values/.exec(result.stdout)?.[1]} (${(files.activationBytes / 1024).toFixed(1)} kB)`;
+}
+
+/** The largest distance between two outputs in steps of the output's scale. */
+function largestStep(program: IntegerProgram, a: Float32Array, b: Float32Array): number {
+  const scale = program.values.get(program.outputs[0]!.codes)!.scale;
+  return a.reduce((most, x, i) => Math.max(most, Math.round(Math.abs(x - b[i]!) / scale)), 0);
+}
+
+async function bitForBit(chosen: readonly BenchModel[]): Promise<void> {
+  console.log(`\nBit for bit, ${SAMPLES} inputs: values that differ\n`);
+  console.log(
+    '| model | formats | values | runtime, optimized / plain | C++ (activation memory) | QDQ, steps |',
+  );
+  console.log('| --- | --- | --- | --- | --- | --- |');
+  for (const model of chosen) {
+    for (const [activations, weights] of [
+      ['uint8', 'int8'],
+      ['fix8', 'fix8'],
+    ] as const) {
+      const bench = await integerBenchModel(folder, model, { activations, weights });
+      const inputs = await testInputs(folder, model, SAMPLES);
+      const { program } = bench.emitted;
+      const [first] = interpret(program, inputs).outputs.values();
+      const expected = toFloat32(first!);
+      const optimized = await run(bench.emitted.model, inputs);
+      const session = await openSession(bench.emitted.model, { optimization: 'none', threads: 1 });
+      const [raw] = (await session.run(inputs)).values();
+      await session.release();
+      const qdq = await run(bench.qdq, inputs);
+      const cells = [
+        model.name,
+        `${activations}, ${weights}`,
+        expected.length,
+        `${differing(expected, optimized)} / ${differing(expected, toFloat32(raw!))}`,
+        compareCpp(bench, inputs, expected),
+        `${differing(expected, qdq)}, at most ${largestStep(program, expected, qdq)}`,
+      ];
+      console.log(`| ${cells.join(' | ')} |`);
+    }
+  }
+}
+
+/** Activation format, weight format, how scales are fitted. */
+const FORMATS = [
+  ['uint8', 'int8', 'mse'],
+  ['fix8', 'fix8', 'range'],
+  ['fix8', 'fix8', 'mse'],
+  ['fix8', 'fix6', 'range'],
+  ['fix8', 'fix6', 'mse'],
+  ['fix6', 'fix6', 'range'],
+  ['fix6', 'fix6', 'mse'],
+  ['fix8', 'pot8k1', 'mse'],
+  ['fix8', 'pot8k2', 'mse'],
+  ['fix8', 'pot8t2', 'mse'],
+  ['fix8', 'int6', 'mse'],
+  ['dfp16', 'dfp16', 'range'],
+  ['dfp8', 'dfp8', 'range'],
+] as const;
+
+async function formatCosts(chosen: readonly BenchModel[]): Promise<void> {
+  console.log('\nScore of the integer model by format; scales by range or by least squared error\n');
+  console.log(`| activations, weights, scales | ${chosen.map((m) => m.name).join(' | ')} |`);
+  console.log(`| --- | ${chosen.map(() => '---').join(' | ')} |`);
+  const float = await Promise.all(
+    chosen.map(async (m) => (await score(folder, m, join(folder, m.model)))[0]!.value.toFixed(2)),
+  );
+  console.log(`| float | ${float.join(' | ')} |`);
+  for (const [activations, weights, fit] of FORMATS) {
+    const cells: string[] = [];
+    for (const model of chosen) {
+      const bench = await integerBenchModel(folder, model, { activations, weights, fit });
+      const path = join(temporary, `${model.name}.onnx`);
+      writeModel(bench.emitted.model, path);
+      cells.push((await score(folder, model, path))[0]!.value.toFixed(2));
+    }
+    console.log(`| ${activations}, ${weights}, ${fit} | ${cells.join(' | ')} |`);
+  }
+}
+
+async function accumulatorTable(chosen: readonly BenchModel[]): Promise<void> {
+  console.log('\nAccumulators of convolutions and matrix products, bits (uint8, int8)\n');
+  console.log('| model | layers | any input, most | calibrated, most | observed, most |');
+  console.log('| --- | --- | --- | --- | --- |');
+  for (const model of chosen) {
+    const bench = await integerBenchModel(folder, model, { activations: 'uint8', weights: 'int8' });
+    const inputs = await testInputs(folder, model, 20);
+    const { peaks } = interpret(bench.emitted.program, inputs);
+    const rows = bench.emitted.table.accumulators.filter(
+      ({ kind }) => kind === 'convolution' || kind === 'matrix-product',
+    );
+    const most = (bits: (row: (typeof rows)[number]) => number): number => Math.max(...rows.map(bits));
+    const observed = ({ node }: { node: string }): number => {
+      const { low, high } = peaks.get(node)!;
+      return Math.ceil(Math.log2(Math.max(-low, high) + 1)) + 1;
+    };
+    const cells = [
+      model.name,
+      rows.length,
+      most((r) => r.bits),
+      most((r) => r.calibratedBits ?? r.bits),
+      most(observed),
+    ];
+    console.log(`| ${cells.join(' | ')} |`);
+  }
+}

@@ -1,0 +1,75 @@
+/** Integer and QDQ forms of a benchmark model from the same plan, and its test inputs. */
+import { join } from 'node:path';
+import { assignRanges } from '../src/calibrate/index.js';
+import { createContext } from '../src/core/index.js';
+import { openDataSet } from '../src/data/index.js';
+import { emitInteger, emitQdq, opsetForSettings, type EmittedIntegers } from '../src/emit/index.js';
+import { type FitMethod } from '../src/formats/index.js';
+import { feedInputs, readModel, type Model } from '../src/onnx/index.js';
+import { loadModel } from '../src/pipeline/index.js';
+import { statisticsFrom } from '../src/pipeline/calibrate.js';
+import {
+  DEFAULT_SETTINGS,
+  guardBiases,
+  planQuantization,
+  valuesToCalibrate,
+  type PlanSettings,
+} from '../src/plan/index.js';
+import { roundToNearest } from '../src/solve/index.js';
+import { tensor, toFloat32, type Tensor } from '../src/tensor/index.js';
+import { inFolder, type BenchModel } from './models.js';
+
+const ctx = createContext();
+
+export interface IntegerBench {
+  readonly emitted: EmittedIntegers;
+  readonly qdq: Model;
+}
+
+export interface IntegerSettings extends Pick<PlanSettings, 'activations' | 'weights'> {
+  readonly fit?: FitMethod;
+  readonly nodes?: PlanSettings['nodes'];
+}
+
+/** GELU and 16-bit types exist as operators and QDQ types from here on. */
+const OPSET = 21;
+
+/** Calibrates, rounds to nearest and emits. `fit` chooses weight scales; activations use the method of that name. */
+export async function integerBenchModel(
+  folder: string,
+  model: BenchModel,
+  { fit = 'range', ...formats }: IntegerSettings,
+): Promise<IntegerBench> {
+  const settings: PlanSettings = { ...DEFAULT_SETTINGS, ...formats, target: 'integer' };
+  const loaded = await loadModel(join(folder, model.model), Math.max(OPSET, opsetForSettings(settings)), ctx);
+  const skeleton = planQuantization(loaded.model, loaded.types, settings);
+  const source = { kind: 'data', spec: inFolder(folder, model.calibration) } as const;
+  const statistics = await statisticsFrom(loaded, source, valuesToCalibrate(skeleton), ctx);
+  const method = fit === 'range' ? 'minmax' : 'mse';
+  const plan = guardBiases(assignRanges(skeleton, statistics, { method }, ctx), loaded.model.graph);
+  const solved = roundToNearest(loaded.model.graph, plan, fit);
+  const calibrated = new Map(
+    Object.entries(plan.activations).flatMap(([id, { value }]) => {
+      const seen = statistics.tensors.get(value);
+      return seen === undefined ? [] : [[id, { low: seen.min, high: seen.max }] as const];
+    }),
+  );
+  return {
+    emitted: await emitInteger(loaded.model, plan, solved, loaded.types, calibrated),
+    qdq: emitQdq(loaded.model, plan, solved),
+  };
+}
+
+/** The first test rows as one batch. */
+export async function testInputs(
+  folder: string,
+  model: BenchModel,
+  count: number,
+): Promise<ReadonlyMap<string, Tensor>> {
+  const graph = readModel(join(folder, model.model)).graph;
+  const data = await openDataSet(inFolder(folder, model.test), feedInputs(graph), ctx);
+  for await (const { inputs } of data.batches(count)) {
+    return new Map([...inputs].map(([name, t]) => [name, tensor('float32', t.dims, toFloat32(t))]));
+  }
+  throw new Error(`${model.name} has no test rows`);
+}
