@@ -29,7 +29,10 @@ export const foldAffineMaps = rule<Match, Ready>({
       .find((n) => isFoldableLayer(n, scope));
     if (layer === undefined) return undefined;
     const operand = node.inputs.find((name) => !layer.outputs.includes(name)) ?? '';
-    if (node.opType !== 'BatchNormalization' && scope.constant(operand) === undefined) return undefined;
+    // Arithmetic is part of the layer when nobody else reads the layer; a normalization always should have been.
+    const isPart =
+      scope.constant(operand) !== undefined && otherReader(outputOf(layer), node, scope) === undefined;
+    if (node.opType !== 'BatchNormalization' && !isPart) return undefined;
     // MatMul has no bias to take an addition.
     if (layer.opType === 'MatMul' && isOperator(node, 'Add', 'Sub')) return undefined;
     return { layer, affine: node };
