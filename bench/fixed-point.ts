@@ -22,16 +22,6 @@ const SAMPLES = 200;
 
 const folder = modelsFolder();
 const temporary = mkdtempSync(join(tmpdir(), 'fxq-bench-'));
-const words = process.argv.slice(3);
-const TABLES = { bits: bitForBit, formats: formatCosts, widths: accumulatorTable } as const;
-const wantedTables = (Object.keys(TABLES) as (keyof typeof TABLES)[]).filter(
-  (table) => words.every((word) => !(word in TABLES)) || words.includes(table),
-);
-const wantedNames = NAMES.filter((name) => words.every((word) => word in TABLES) || words.includes(name));
-const models = MODELS.filter((m) => wantedNames.includes(m.name));
-for (const table of wantedTables) await TABLES[table](models);
-rmSync(temporary, { recursive: true, force: true });
-
 /** Values of the two arrays that are not the same bits. */
 function differing(a: Float32Array, b: Float32Array): number {
   const [x, y] = [
@@ -181,3 +171,13 @@ async function accumulatorTable(chosen: readonly BenchModel[]): Promise<void> {
     console.log(`| ${cells.join(' | ')} |`);
   }
 }
+
+const words = process.argv.slice(3);
+const TABLES = { bits: bitForBit, formats: formatCosts, widths: accumulatorTable } as const;
+const wantedTables = (Object.keys(TABLES) as (keyof typeof TABLES)[]).filter(
+  (table) => words.every((word) => !(word in TABLES)) || words.includes(table),
+);
+const wantedNames = NAMES.filter((name) => words.every((word) => word in TABLES) || words.includes(name));
+const models = MODELS.filter((m) => wantedNames.includes(m.name));
+for (const table of wantedTables) await TABLES[table](models);
+rmSync(temporary, { recursive: true, force: true });
