@@ -10,3 +10,4 @@ export {
   type WeightLayout,
   type WeightedLayer,
 } from './layers.js';
+export { collectMoments, type InputMoments, type MomentsOptions, type Samples } from './collect-moments.js';
