@@ -1,5 +1,5 @@
 /** From a recorded program to an ONNX model, and from there to a session of the runtime. */
-import { required } from '../core/index.js';
+import { FxqError, required } from '../core/index.js';
 import { openSession, type SessionOptions } from '../engine/index.js';
 import {
   graph as createGraph,
@@ -31,6 +31,9 @@ export function neededNodes(steps: readonly Step[], results: Iterable<string>): 
 /** The program as a model with the given outputs; inputs keep their names, nodes nothing needs are dropped. */
 export function toModel(p: Program, outputs: Readonly<Record<string, Value>>): Model {
   const entries = Object.entries(outputs);
+  const clash = entries.find(([name]) => p.tape.has(name));
+  if (clash !== undefined)
+    throw new FxqError('E_INTERNAL', `internal: output '${clash[0]}' has the name of a value of the program`);
   const results = entries.map(([name, { name: value }]) =>
     createNode('Identity', [value], [name], {}, { name: `output ${name}` }),
   );

@@ -118,6 +118,8 @@ export class Tape {
 
   /** A scalar constant. */
   scalar(value: number, dtype: DType): Value {
+    if (dtype === 'float16' || dtype === 'bfloat16')
+      throw new FxqError('E_UNSUPPORTED', `tensor programs do not compute in ${dtype}`, 'Use float32.');
     return this.constant(tensor(dtype, [], [value]));
   }
 
@@ -191,6 +193,11 @@ export class Tape {
 
   customGradient(value: Value): CustomGradient | undefined {
     return this.#customGradients.get(value.name);
+  }
+
+  /** Whether the program has a value of this name. */
+  has(name: string): boolean {
+    return this.#shared.taken.has(name);
   }
 
   /** A name no value of the program has, derived from `base`. */

@@ -1,6 +1,6 @@
 /** The walk itself: accumulation, broadcasting, what it refuses. */
 import { describe, expect, it } from 'vitest';
-import { createProgram, gradients, pullBack, runProgram } from '../../src/program/index.js';
+import { createProgram, gradients, loop, pullBack, runProgram } from '../../src/program/index.js';
 import { expectGradient, node, unknownSize } from './expect-gradient.js';
 
 const f64 = { dtype: 'float64' } as const;
@@ -80,6 +80,19 @@ describe('reverse mode', () => {
     const y = node(p, 'Det', [p.square(x)], []);
     expect(() => gradients(p, y, x)).toThrow(/no gradient rule for operator Det of node Det 'Det_/);
     expect(() => gradients(p, y, p.input('z', 'float32', []))).not.toThrow();
+  });
+  it('does not pass over what a loop reads from outside', () => {
+    const p = createProgram();
+    const x = p.input('x', 'float32', []);
+    const { state } = loop(p, p.scalar(1), 2, (b, s) => ({ state: b.mul(s, x) }));
+    expect(() => gradients(p, state, x)).toThrow(/operator Loop of node/);
+  });
+  it('refuses half precision', () => {
+    const p = createProgram();
+    const x = p.input('x', 'float32', [2]);
+    const half = p.cast(x, 'float16');
+    expect(() => gradients(p, p.reduceSum(p.cast(half, 'float32')), x)).toThrow(/Cast.* computes float16/);
+    expect(() => p.mul(half, 2)).toThrow(/do not compute in float16/);
   });
   it('refuses a loss that is not a scalar', () => {
     const p = createProgram();

@@ -1,6 +1,7 @@
 /** Gradients of convolutions. */
+import { FxqError } from '../../core/index.js';
+import { describeNode, intAttribute, intsAttribute, stringAttribute } from '../../onnx/index.js';
 import { sizeOf, tensor } from '../../tensor/index.js';
-import { intAttribute, intsAttribute } from '../../onnx/index.js';
 import { type Program } from '../program.js';
 import { allKnown, dimsOf, knownDim, knownDims, rankOf, type Value } from '../value.js';
 import { input, outputGradient, type GradientRule } from './rule.js';
@@ -138,10 +139,19 @@ function im2col(p: Program, x: Value, window: ExplicitWindow): Value {
 
 /**
  * Y = X ∗ᵀ W: a convolution of g is its input gradient, and g takes the place of the input in its weight gradient.
- * `output_shape` and `auto_pad` must have been written as pads.
+ *
+ * @throws FxqError E_UNSUPPORTED where the pads follow from `output_shape` or `auto_pad`
  */
 const convTranspose: GradientRule = (p, d) => {
   const [x, w, g] = [input(d, 0), input(d, 1), outputGradient(d)];
+  const mode = stringAttribute(d.node, 'auto_pad', 'NOTSET');
+  if (mode.startsWith('SAME') || d.node.attributes.has('output_shape')) {
+    throw new FxqError(
+      'E_UNSUPPORTED',
+      `there is no gradient rule for the computed pads of ${describeNode(d.node)}`,
+      'Export the model with explicit pads.',
+    );
+  }
   const [, , ...kernel] = knownDims(w);
   const ones = kernel.map(() => 1);
   const zeros = [...kernel, ...kernel].map(() => 0);
@@ -157,16 +167,10 @@ const convTranspose: GradientRule = (p, d) => {
     pads: pads.map((pad) => Math.max(pad, 0)),
   };
   const group = intAttribute(d.node, 'group', 1);
+  const negative = pads.map((pad) => Math.min(pad, 0));
   // A pad below zero cuts g instead.
-  const cut = pads.some((pad) => pad < 0)
-    ? p.pad(g, [
-        0,
-        0,
-        ...pads.slice(0, kernel.length).map((v) => Math.min(v, 0)),
-        0,
-        0,
-        ...pads.slice(kernel.length).map((v) => Math.min(v, 0)),
-      ])
+  const cut = negative.some((pad) => pad < 0)
+    ? p.pad(g, [0, 0, ...negative.slice(0, kernel.length), 0, 0, ...negative.slice(kernel.length)])
     : g;
   return [
     p.conv(cut, w, { strides: window.strides, dilations: window.dilations, pads: window.pads, group }),

@@ -185,5 +185,4 @@ export const MOVEMENT = {
     p.tape.op('DepthToSpace', [g], x, { blocksize: intAttribute(node, 'blocksize', 1), mode: 'DCR' }),
   ),
   Trilu: (p, d) => [again(p, d, outputGradient(d), input(d, 0))],
-  Dropout: unary((_p, g) => g),
 } as const satisfies Record<string, GradientRule>;

@@ -46,12 +46,12 @@ const averagePool: GradientRule = (p, d) => {
 /** Each output's gradient goes to the element it took, the first one where several are largest. */
 const maxPool: GradientRule = (p, d) => {
   const [x, g, y] = [input(d, 0), outputGradient(d), output(d)];
-  const [, indices] = p.tape.ops(
-    'MaxPool',
-    [x],
-    [y, { dtype: 'int64', dims: y.dims }],
-    Object.fromEntries(d.node.attributes),
-  ) as [Value, Value];
+  // Indices count rows first, whatever order the node asks for.
+  const attributes = { ...Object.fromEntries(d.node.attributes), storage_order: 0 };
+  const [, indices] = p.tape.ops('MaxPool', [x], [y, { dtype: 'int64', dims: y.dims }], attributes) as [
+    Value,
+    Value,
+  ];
   const zeros = p.flat(p.fullLike(x, 0));
   return [p.reshapeLike(p.scatterAdd(zeros, p.flat(indices), p.flat(g)), x)];
 };
@@ -80,17 +80,12 @@ const globalMaxPool = unary((p, g, x, y) => {
  */
 const resize: GradientRule = (p, d) => {
   const [x, y] = [input(d, 0), output(d)];
-  if (stringAttribute(d.node, 'coordinate_transformation_mode', 'half_pixel') === 'tf_crop_and_resize') {
-    throw new FxqError(
-      'E_UNSUPPORTED',
-      `there is no gradient rule for tf_crop_and_resize of ${describeNode(d.node)}`,
-    );
-  }
+  refuse(d, 'coordinate_transformation_mode', 'half_pixel', ['tf_crop_and_resize']);
+  refuse(d, 'keep_aspect_ratio_policy', 'stretch', ['not_larger', 'not_smaller']);
   let g = outputGradient(d);
   for (const axis of dimsOf(x).keys()) {
     const [from, to] = [dimsOf(x)[axis], dimsOf(y)[axis]];
-    if (from === to && from !== null && from !== undefined) continue;
-    if (axis < 2 && !resizesAxis(d, axis)) continue;
+    if (from === to && (from !== null || axis < 2)) continue;
     const matrix = resizeMatrix(p, d, axis);
     const last = rankOf(x) - 1;
     if (axis === last) g = p.matmul(g, p.transposeLast(matrix));
@@ -103,9 +98,14 @@ const resize: GradientRule = (p, d) => {
   return [g];
 };
 
-/** Whether scales or sizes name the axis at all. */
-function resizesAxis(d: Differentiation, axis: number): boolean {
-  return intsAttribute(d.node, 'axes')?.includes(axis) ?? false;
+/** Fails where an attribute has a value that the rule does not cover. */
+function refuse(d: Differentiation, name: string, fallback: string, values: readonly string[]): void {
+  const value = stringAttribute(d.node, name, fallback);
+  if (!values.includes(value)) return;
+  throw new FxqError(
+    'E_UNSUPPORTED',
+    `there is no gradient rule for ${name} ${value} of ${describeNode(d.node)}`,
+  );
 }
 
 /** Rᵀ [size of x, size of y] along an axis. */
@@ -122,7 +122,7 @@ function resizeMatrix(p: Program, d: Differentiation, axis: number): Value {
   const one = p.constant(tensor(given.dtype, [1], [1]));
   const resized = p.concat([unit, p.gather(given, at), one], 0);
   const attributes = new Map<string, Attribute>(d.node.attributes);
-  for (const name of ['axes', 'keep_aspect_ratio_policy']) attributes.delete(name);
+  attributes.delete('axes');
   const columns = p.tape.op(
     'Resize',
     [p.constant(identity), undefined, ...(sizes === undefined ? [resized] : [undefined, resized])],

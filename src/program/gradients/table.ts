@@ -1,4 +1,4 @@
-/** The one table of gradient rules, by operator of the standard domain (opset 13 to 21). */
+/** The one table of gradient rules, by operator of the standard domain (opset 18 to 26). */
 import { CONVOLUTION } from './convolution.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { MATRIX } from './matrix.js';

@@ -1,6 +1,6 @@
 /** Reverse mode: from the gradients of some values to those of the values they were computed from. */
 import { FxqError } from '../../core/index.js';
-import { describeNode } from '../../onnx/index.js';
+import { describeNode, namesRead } from '../../onnx/index.js';
 import { isValue, type Program } from '../program.js';
 import { type Step } from '../tape.js';
 import { leaves, mapTree, type Tree } from '../tree.js';
@@ -54,7 +54,7 @@ export function pullBack<T extends Tree<Value>>(
     if (custom !== undefined) {
       const shares = custom.rule(total(first) as Value);
       custom.inputs.forEach((x, i) => contribute(x, shares[i], false));
-    } else if (step.inputs.some((x) => x !== undefined && active.has(x.name))) {
+    } else if (readsAny(step, active)) {
       const keep = ELEMENTWISE_OPERATORS.has(step.node.opType) && !broadcasts(step, active);
       const gradientOf = (y: Value) => (keep ? sums.get(y.name) : total(y));
       const shares = ruleOf(step)(p, {
@@ -67,17 +67,34 @@ export function pullBack<T extends Tree<Value>>(
   return mapTree<Value, Value>(targets, isValue, (target) => total(target) ?? p.fullLike(target, 0)) as T;
 }
 
-/** Names of the values through which a target can act: the targets and every float value computed from one. */
+/**
+ * Names of the values through which a target can act: the targets and every float value computed from one.
+ *
+ * @throws FxqError E_UNSUPPORTED for half precision
+ */
 function dependents(p: Program, steps: readonly Step[], targets: readonly Value[]): Set<string> {
   const active = new Set(targets.map((t) => t.name));
-  for (const { inputs, outputs } of steps) {
-    for (const y of outputs) {
+  for (const step of steps) {
+    for (const y of step.outputs) {
       if (y === undefined || !isFloat(y)) continue;
-      const sources = p.tape.customGradient(y)?.inputs ?? inputs;
-      if (sources.some((x) => x !== undefined && active.has(x.name))) active.add(y.name);
+      const custom = p.tape.customGradient(y);
+      if (!(custom?.inputs.some((x) => active.has(x.name)) ?? readsAny(step, active))) continue;
+      if (y.dtype !== 'float32' && y.dtype !== 'float64') {
+        throw new FxqError(
+          'E_UNSUPPORTED',
+          `gradients need float32 or float64, but ${describeNode(step.node)} computes ${y.dtype}`,
+          'Convert the model to float32.',
+        );
+      }
+      active.add(y.name);
     }
   }
   return active;
+}
+
+/** Whether a node reads one of the values, itself or in a subgraph. */
+function readsAny({ node }: Step, names: ReadonlySet<string>): boolean {
+  return [...namesRead(node)].some((name) => names.has(name));
 }
 
 /**

@@ -35,7 +35,8 @@ export function elementwiseOps(t: Tape) {
     max: binary('Max'),
     /** Sum of one or more values. */
     sum: (values: readonly [Value, ...Value[]]): Value => values.reduce((a, b) => add(a, b)),
-    mod: (a: Operand, b: Operand): Value => binary('Mod')(a, b),
+    /** Remainder of integers, with the sign of the divisor. */
+    mod: binary('Mod'),
 
     neg: unary('Neg'),
     abs: unary('Abs'),

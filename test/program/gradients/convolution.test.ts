@@ -1,6 +1,6 @@
 /** Gradient rules of convolutions: groups, strides, dilations, pads, one to three spatial axes. */
-import { describe, it } from 'vitest';
-import { type ConvTransposeOptions } from '../../../src/program/index.js';
+import { describe, expect, it } from 'vitest';
+import { createProgram, pullBack, type ConvTransposeOptions } from '../../../src/program/index.js';
 import { expectGradient, node, unknownSize } from '../expect-gradient.js';
 
 type Options = Omit<ConvTransposeOptions, 'bias'>;
@@ -86,4 +86,11 @@ describe('gradients of ConvTranspose', () => {
   });
   check('groups and dilation', [1, 4, 3, 3], [4, 1, 2, 2], { group: 2, dilations: [2, 2] });
   check('one spatial axis', [2, 2, 3], [2, 2, 3], { strides: [2] });
+
+  it('refuse pads that follow from the output', () => {
+    const p = createProgram();
+    const [x, w] = [p.input('x', 'float32', [1, 1, 2, 2]), p.input('w', 'float32', [1, 1, 2, 2])];
+    const y = node(p, 'ConvTranspose', [x, w], [1, 1, 4, 4], { strides: [2, 2], output_shape: [4, 4] });
+    expect(() => pullBack(p, [[y, y]], x)).toThrow(/computed pads of ConvTranspose/);
+  });
 });

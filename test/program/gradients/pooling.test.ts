@@ -1,6 +1,7 @@
 /** Gradient rules of pooling and resizing. */
-import { describe, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { float } from '../../../src/onnx/index.js';
+import { createProgram, pullBack } from '../../../src/program/index.js';
 import { tensor } from '../../../src/tensor/index.js';
 import { expectGradient, node, spaced, unknownSize } from '../expect-gradient.js';
 
@@ -66,6 +67,13 @@ describe('gradients of MaxPool', () => {
       [[1, 2, 4, 4]],
       distinct,
     ));
+  it('with indices by columns', () =>
+    expectGradient(
+      (p, x) =>
+        node(p, 'MaxPool', [x], [1, 2, 2, 2], { kernel_shape: [2, 2], strides: [2, 2], storage_order: 1 }),
+      [[1, 2, 4, 4]],
+      distinct,
+    ));
   it('dilated, one axis', () =>
     expectGradient((p, x) => p.maxPool(x, [2], { dilations: [2] }), [[1, 2, 6]], distinct));
 });
@@ -121,6 +129,17 @@ describe('gradients of Resize', () => {
       [[1, 2, 3, 4]],
       once,
     ));
+  it('refuses regions and kept aspect ratios', () => {
+    const p = createProgram();
+    const x = p.input('x', 'float32', [1, 1, 4, 4]);
+    for (const attributes of [
+      { coordinate_transformation_mode: 'tf_crop_and_resize' },
+      { keep_aspect_ratio_policy: 'not_larger' },
+    ]) {
+      const y = node(p, 'Resize', [x, undefined, p.vector([1, 1, 2, 2])], [1, 1, 8, 8], attributes);
+      expect(() => pullBack(p, [[y, y]], x)).toThrow(/no gradient rule for .* of Resize/);
+    }
+  });
   it('of chosen axes', () =>
     expectGradient(
       (p, x) => node(p, 'Resize', [x, undefined, p.vector([2])], [1, 2, 3, 8], { mode: 'linear', axes: [3] }),
