@@ -92,10 +92,16 @@ export function symmetricRange(absmax: number, cost: (t: number) => number): { l
   return { low: -t, high: t };
 }
 
-/** Shares of an end's distance from zero by which it is moved, one after the other. */
-const MOVES = [0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.008];
+/** Factors by which one end is moved against the other before the finer search. */
+const PAIRS = [1 / 8, 1 / 4, 1 / 2, 0.71, 1, 1.41, 2, 4, 8];
 
-/** A range whose ends move on their own: both together first, then each as long as that pays. */
+/** Shares of an end's distance from zero by which it is then moved. */
+const MOVES = [0.25, 0.12, 0.06, 0.03, 0.015, 0.008];
+
+/**
+ * A range whose ends move on their own: both together first, then in pairs around the best, since the cost has several
+ * valleys where zero points are few, then each as long as that pays.
+ */
 export function freeRange(
   min: number,
   max: number,
@@ -105,19 +111,23 @@ export function freeRange(
   let best = { low: min * common, high: max * common };
   let least = cost(best.low, best.high);
   const tryEnds = (low: number, high: number): boolean => {
+    if (low < min || high > max) return false;
     const value = cost(low, high);
     if (!(value < least)) return false;
     best = { low, high };
     least = value;
     return true;
   };
+  if (min < 0 && max > 0) {
+    const { low, high } = best;
+    for (const a of PAIRS) for (const b of PAIRS) tryEnds(Math.max(low * a, min), Math.min(high * b, max));
+  }
   for (const move of MOVES) {
     for (let improved = true; improved;) {
       improved = false;
       for (const factor of [1 - move, 1 + move]) {
-        if (min < 0 && best.low * factor >= min) improved = tryEnds(best.low * factor, best.high) || improved;
-        if (max > 0 && best.high * factor <= max)
-          improved = tryEnds(best.low, best.high * factor) || improved;
+        if (min < 0) improved = tryEnds(best.low * factor, best.high) || improved;
+        if (max > 0) improved = tryEnds(best.low, best.high * factor) || improved;
       }
     }
   }

@@ -149,8 +149,8 @@ function powerOfTwoRange(request: Request): Ends {
   const { min, max, symmetric, format } = request;
   const error = errorOf(request);
   const centred = symmetric || !format.affine;
-  // Width of the grid in steps: of one side when it is centred on zero.
-  const steps = centred ? format.decode(format.high) : format.high - format.low;
+  // Width of the grid in steps: of one side when it is centred on zero. Encoding saturates at the largest level.
+  const steps = centred ? format.decode(format.encode(2 ** 60)) : format.high - format.low;
   const coarsest = Math.ceil(Math.log2((centred ? Math.max(-min, max) : max - min) / steps));
   let best: Ends = { low: min, high: max };
   let least = Infinity;
