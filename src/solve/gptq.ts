@@ -26,7 +26,7 @@ export function gptq(problem: LayerProblem, options: Partial<GptqOptions> = {}):
 }
 
 /** What GPTQ needs of H, for one group. */
-interface GptqFactor {
+export interface GptqFactor {
   /** Columns in the order they are rounded. */
   readonly order: readonly number[];
   /** Upper factor U of H⁻¹ = UᵀU in that order. */

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import Calibrate from '../../src/commands/calibrate.js';
 import Quantize from '../../src/commands/quantize.js';
 import Report from '../../src/commands/report.js';
-import { graph, model, node, serializeModel, storeTensor, value, type Model } from '../../src/onnx/index.js';
+import { graph, model, node, serializeModel, value, writeModel, type Model } from '../../src/onnx/index.js';
 import { tensor, writeNpy, writeNpz, type Tensor } from '../../src/tensor/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { floatModel, quantizedModel } from '../report/models.js';
@@ -25,7 +25,8 @@ function twoInputs(): Model {
     graph({
       inputs: [value('a', 'float32', ['N', 4]), value('b', 'float32', ['N', 4])],
       outputs: [value('y', 'float32', ['N', 4])],
-      nodes: [node('Add', ['a', 'b'], ['y'])],
+      initializers: [['w', tensor('float32', [4, 4])]],
+      nodes: [node('Add', ['a', 'b'], ['s']), node('MatMul', ['s', 'w'], ['y'], {}, { name: 'fc' })],
     }),
     17,
   );
@@ -37,34 +38,23 @@ function cyclic(): Model {
   return { ...float, graph: { ...float.graph, nodes } };
 }
 
-/** A model whose weights are said to lie outside its folder. */
-function externalOutside(): Uint8Array {
-  const secret = storeTensor(tensor('float32', [4, 4]));
+/** Writes a model whose weights are said to lie outside its folder, where indeed there is a file of that size. */
+function saveExternalOutside(): void {
+  const weights = tensor('float32', [4, 256]);
   const inside = model(
     graph({
       inputs: [value('a', 'float32', ['N', 4])],
-      outputs: [value('y', 'float32', ['N', 4])],
-      initializers: [
-        [
-          'w',
-          {
-            ...secret,
-            source: { kind: 'external', file: 'x', offset: 0, length: 64 },
-            rest: {
-              externalData: [
-                { key: 'location', value: '../secret.bin' },
-                { key: 'length', value: '64' },
-              ],
-              dataLocation: 1,
-            },
-          },
-        ],
-      ],
+      outputs: [value('y', 'float32', ['N', 256])],
+      initializers: [['w', weights]],
       nodes: [node('MatMul', ['a', 'w'], ['y'])],
     }),
     17,
   );
-  return serializeModel(inside);
+  writeModel(inside, at('models/m.onnx'), { externalData: true });
+  const bytes = readFileSync(at('models/m.onnx'));
+  bytes.write('../private1', bytes.indexOf('m.onnx.data'));
+  save('models/m.onnx', bytes);
+  save('private1', new Uint8Array(weights.data.byteLength));
 }
 
 beforeAll(() => {
@@ -78,7 +68,7 @@ beforeAll(() => {
   save('cyclic.onnx', serializeModel(cyclic()));
   save('opset.onnx', serializeModel({ ...floatModel(), opsets: new Map([['', 99]]) }));
   save('two.onnx', serializeModel(twoInputs()));
-  save('external.onnx', externalOutside());
+  saveExternalOutside();
   save('x.npy', writeNpy(rows(16, 8)));
   save('wide.npy', writeNpy(rows(16, 9)));
   save('nan.npy', writeNpy(rows(16, 8, NaN)));
@@ -113,7 +103,7 @@ const CASES: [what: string, command: typeof Command, argv: string[], message: Re
     ['opset.onnx', '--data', 'x.npy'],
     /opset\.onnx uses opset 99; fxq reads 7 to 26/,
   ],
-  ['external data outside the folder', Quantize, ['external.onnx', '--preset', 'dynamic'], /secret\.bin/],
+  ['external data outside the folder', Quantize, ['models/m.onnx', '--preset', 'dynamic'], /private1/],
   ['an array of another shape', Quantize, ['float.onnx', '--data', 'wide.npy'], /wide\.npy.*9/s],
   ['a missing input', Quantize, ['two.onnx', '--data', 'a.npz'], /'b'/],
   ['NaN in the data', Quantize, ['float.onnx', '--data', 'nan.npy'], /NaN/],
