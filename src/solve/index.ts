@@ -2,12 +2,7 @@
 export { roundToNearest } from './round-to-nearest.js';
 export { findSaturation, scalesWithoutSaturation, type SaturationRisk } from './saturation.js';
 export * from './sparsity/index.js';
-export {
-  findWeightedLayers,
-  fromMatrix,
-  matrixSize,
-  toMatrix,
-  type WeightLayout,
-  type WeightedLayer,
-} from './layers.js';
-export { collectMoments, type InputMoments, type MomentsOptions, type Samples } from './collect-moments.js';
+export { findWeightedLayers, type WeightedLayer } from './layers.js';
+export { fromMatrix, matrixSize, toMatrix, type WeightLayout } from './weight-layout.js';
+export { collectMoments, type LayerData, type MomentsOptions } from './moments/collect.js';
+export { type InputMoments } from './moments/sums.js';

@@ -1,6 +1,6 @@
 /** The compressed form of a sparse weight: the kept codes, and where in its group each belongs. */
 import { FxqError, assert } from '../../core/index.js';
-import { elementIndex, fromMatrix, matrixSize, type WeightLayout } from '../layers.js';
+import { elementIndex, fromMatrix, matrixSize, type WeightLayout } from '../weight-layout.js';
 import { packBits, unpackBits } from './bit-stream.js';
 import { formatPattern, patternColumns, type Pattern } from './pattern.js';
 

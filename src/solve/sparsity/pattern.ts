@@ -1,6 +1,6 @@
 /** N:M patterns: how many of M neighbouring weights may be non-zero, and which weights are neighbours. */
 import { FxqError } from '../../core/index.js';
-import { type WeightLayout } from '../layers.js';
+import { type WeightLayout } from '../weight-layout.js';
 
 /** At most `n` of every `m` consecutive weights are non-zero, kept or dropped `unit` at a time. */
 export interface Pattern {

@@ -1,6 +1,6 @@
 /** Channel permutation: an order of the input channels in which the pattern drops less. */
 import { assert, type Rng } from '../../core/index.js';
-import { type WeightLayout } from '../layers.js';
+import { type WeightLayout } from '../weight-layout.js';
 import { keepLargest, type Pattern } from './pattern.js';
 
 /** Scores of one layer that reads the channels: [rows × in·kernel] in matrix order, larger is more worth keeping. */

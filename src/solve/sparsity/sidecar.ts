@@ -1,6 +1,6 @@
 /** The sidecar: packed sparse weights of a model as a file in the safetensors format. */
 import { FxqError, canonicalJson, readInput, writeOutput } from '../../core/index.js';
-import { type WeightLayout } from '../layers.js';
+import { type WeightLayout } from '../weight-layout.js';
 import { unpackWeight, type PackedWeight } from './packed.js';
 import { formatPattern, parsePattern } from './pattern.js';
 

@@ -10,7 +10,8 @@ import {
   type Model,
 } from '../../onnx/index.js';
 import { toFloat32, type Tensor } from '../../tensor/index.js';
-import { findWeightedLayers, matrixSize, toMatrix, type WeightLayout } from '../layers.js';
+import { findWeightedLayers } from '../layers.js';
+import { matrixSize, toMatrix, type WeightLayout } from '../weight-layout.js';
 import { patternColumns, type Pattern } from './pattern.js';
 
 /** What one weight looks like under a pattern. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import fc from 'fast-check';
 import { createRng } from '../../../src/core/index.js';
-import { fromMatrix, matrixSize, type WeightLayout } from '../../../src/solve/layers.js';
+import { fromMatrix, matrixSize, type WeightLayout } from '../../../src/solve/weight-layout.js';
 import {
   groupBits,
   maskByScore,

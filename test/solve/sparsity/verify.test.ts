@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { storeTensor, withGraph, type Model } from '../../../src/onnx/index.js';
-import { findWeightedLayers, fromMatrix, matrixSize } from '../../../src/solve/layers.js';
+import { findWeightedLayers } from '../../../src/solve/layers.js';
+import { fromMatrix, matrixSize } from '../../../src/solve/weight-layout.js';
 import {
   maskByScore,
   parsePattern,

@@ -1,0 +1,68 @@
+/** Sums over runs, in float64, and the moments they make. */
+import { FxqError, required, type Rng } from '../../core/index.js';
+import { describeNode } from '../../onnx/index.js';
+import { tensor, toFloat32, toNumbers, type Tensor } from '../../tensor/index.js';
+import { type WeightedLayer } from '../layers.js';
+import { matrixSize } from '../weight-layout.js';
+import { type Moments, type Target } from '../problem.js';
+import { PHASE_AXES } from './patches.js';
+import { type TapOutputs } from './tap.js';
+
+/** Moments of inputs alone. */
+export type InputMoments = Omit<Moments, 'target'>;
+
+/** Running sums of one tap. */
+export interface Sums {
+  add(names: TapOutputs, results: ReadonlyMap<string, Tensor>): void;
+  /** Rows summed so far. */
+  rows(): number;
+  inputs(): InputMoments;
+  target(): Target;
+}
+
+/** Empty sums for a layer. */
+export function startSums(layer: WeightedLayer): Sums {
+  const { rows, cols } = matrixSize(layer.layout);
+  const { groups } = layer.layout;
+  const gram = new Float64Array(groups * cols * cols);
+  const sum = new Float64Array(groups * cols);
+  const product = new Float64Array(rows * cols);
+  const targetSum = new Float64Array(rows);
+  const energy = new Float64Array(rows);
+  let count = 0;
+  const mean = (part: Float64Array): Float64Array => {
+    if (count === 0) throw new FxqError('E_DATA', `no input reached ${describeNode(layer.node)}`);
+    return part.map((v) => v / count);
+  };
+  const split = (all: Float64Array, size: number): Float64Array[] =>
+    Array.from({ length: groups }, (_, g) => mean(all.subarray(g * size, (g + 1) * size)));
+  return {
+    add: (names, results) => {
+      const read = (name: string): Tensor => required(results.get(name), name);
+      accumulate(gram, read(names.gram));
+      accumulate(sum, read(names.sum));
+      count += toNumbers(read(names.rows))[0] ?? 0;
+      if (names.target === undefined) return;
+      accumulate(product, read(names.target.product));
+      accumulate(targetSum, read(names.target.sum));
+      accumulate(energy, read(names.target.energy));
+    },
+    rows: () => count,
+    inputs: () => ({ count, gram: split(gram, cols * cols), mean: split(sum, cols) }),
+    target: () => ({ product: mean(product), mean: mean(targetSum), energy: mean(energy) }),
+  };
+}
+
+function accumulate(total: Float64Array, part: Tensor): void {
+  const values = toFloat32(part);
+  for (let i = 0; i < values.length; i++) total[i] = (total[i] as number) + (values[i] as number);
+}
+
+/** The offsets of all lattices in one run. */
+export function randomPhase(rng: Rng): Tensor {
+  return tensor(
+    'int64',
+    [PHASE_AXES],
+    Array.from({ length: PHASE_AXES }, () => BigInt(rng.below(2 ** 30))),
+  );
+}
