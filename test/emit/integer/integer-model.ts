@@ -35,7 +35,7 @@ export async function integerModel(
 }
 
 /** The plan with every activation's range as seen on one batch; tied activations share theirs. */
-async function planObserved(
+export async function planObserved(
   model: Model,
   inputs: Readonly<Record<string, Tensor>>,
   settings: Partial<PlanSettings>,

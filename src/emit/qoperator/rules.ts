@@ -1,0 +1,183 @@
+/** Integer operators for the nodes of a QDQ graph, one rule an operator: standard ones, and those of com.microsoft. */
+import {
+  floatAttribute,
+  intAttribute,
+  node as createNode,
+  type GraphEditor,
+  type Node,
+} from '../../onnx/index.js';
+import { dtypeCode } from '../../tensor/index.js';
+import { isByte, sameParameters, type Quantized, type QuantizedResult } from './operands.js';
+
+/** Domain of onnxruntime's own operators. */
+export const MICROSOFT = 'com.microsoft';
+
+/** A node whose operands are all codes. */
+export interface Site {
+  readonly editor: GraphEditor;
+  readonly node: Node;
+  readonly opset: number;
+  /** By input index; undefined for omitted ones. */
+  readonly operands: readonly (Quantized | undefined)[];
+  /** Undefined when the result is read as a float. */
+  readonly result: QuantizedResult | undefined;
+}
+
+/** The nodes in place of the node and its QuantizeLinear, or undefined when there is no integer operator. */
+export type Rule = (site: Site) => readonly Node[] | undefined;
+
+const triple = ({ codes, scale, zeroPoint }: Quantized): string[] => [codes, scale, zeroPoint];
+
+const parameters = ({ scale, zeroPoint }: Quantized): string[] => [scale, zeroPoint];
+
+/** A node that keeps the name and, unless others are given, the attributes of the one it replaces. */
+function inPlaceOf({ node, result }: Site, changes: Pick<Node, 'opType' | 'inputs'> & Partial<Node>): Node {
+  return { ...node, outputs: [result?.codes ?? node.outputs[0] ?? ''], ...changes };
+}
+
+/** QLinearConv: weights by output channel or one scale, bias int32 at the scale of the accumulator. */
+const conv: Rule = (site) => {
+  const [x, w, bias] = site.operands;
+  const { result } = site;
+  if (x === undefined || w === undefined || result === undefined) return undefined;
+  if (![x, w, result].every(isByte) || (w.axis ?? 0) !== 0 || x.axis !== undefined) return undefined;
+  // Signed inputs have kernels for signed weights only.
+  if (x.dtype === 'int8' && w.dtype !== 'int8') return undefined;
+  if (bias !== undefined && bias.dtype !== 'int32') return undefined;
+  const inputs = [...triple(x), ...triple(w), ...parameters(result)];
+  return [
+    inPlaceOf(site, {
+      opType: 'QLinearConv',
+      inputs: bias === undefined ? inputs : [...inputs, bias.codes],
+    }),
+  ];
+};
+
+/** QLinearMatMul; MatMulInteger and a product with the scales when the result stays float. */
+const matMul: Rule = (site) => {
+  const [a, b] = site.operands;
+  const { result } = site;
+  if (a === undefined || b === undefined || !isByte(a) || !isByte(b) || a.axis !== undefined)
+    return undefined;
+  if (result === undefined) return matMulToFloat(site, a, b);
+  if (!isByte(result)) return undefined;
+  const inputs = [...triple(a), ...triple(b), ...parameters(result)];
+  return [inPlaceOf(site, { opType: 'QLinearMatMul', inputs })];
+};
+
+function matMulToFloat({ editor, node }: Site, a: Quantized, b: Quantized): Node[] {
+  const fresh = (part: string): string => editor.uniqueName(`${node.name}_${part}`);
+  const [sum, real, scale] = [fresh('accumulator'), fresh('real'), fresh('scale')];
+  const integer = [a.codes, b.codes, a.zeroPoint, b.zeroPoint];
+  return [
+    createNode('MatMulInteger', integer, [sum], {}, { name: node.name }),
+    createNode('Cast', [sum], [real], { to: dtypeCode('float32') }, { name: fresh('Cast') }),
+    createNode('Mul', [a.scale, b.scale], [scale], {}, { name: fresh('Mul_scales') }),
+    createNode('Mul', [real, scale], node.outputs, {}, { name: fresh('Mul') }),
+  ];
+}
+
+/** com.microsoft.QGemm; without parameters of the result it writes floats. */
+const gemm: Rule = (site) => {
+  const [a, b, c] = site.operands;
+  const { result, node } = site;
+  if (a === undefined || b === undefined || !isByte(a) || !isByte(b)) return undefined;
+  if (floatAttribute(node, 'beta', 1) !== 1 || (c !== undefined && c.dtype !== 'int32')) return undefined;
+  if (result !== undefined && !isByte(result)) return undefined;
+  const attributes = new Map([...node.attributes].filter(([name]) => name !== 'beta'));
+  const inputs = [
+    ...triple(a),
+    ...triple(b),
+    c?.codes ?? '',
+    ...(result === undefined ? [] : parameters(result)),
+  ];
+  return [inPlaceOf(site, { opType: 'QGemm', domain: MICROSOFT, inputs, attributes })];
+};
+
+/** Element-wise operators with two operands of one type. */
+const binary =
+  (opType: string): Rule =>
+  (site) => {
+    const [a, b] = site.operands;
+    const { result } = site;
+    if (a === undefined || b === undefined || result === undefined || !isByte(result)) return undefined;
+    if (a.dtype !== result.dtype || b.dtype !== result.dtype) return undefined;
+    const inputs = [...triple(a), ...triple(b), ...parameters(result)];
+    return [inPlaceOf(site, { opType, domain: MICROSOFT, inputs, attributes: new Map() })];
+  };
+
+/** Operators with one operand; `extra` attributes are added to the node's own. */
+const unary =
+  (opType: string, extra: (site: Site) => Node['attributes'] = () => new Map()): Rule =>
+  (site) => {
+    const [x] = site.operands;
+    const { result, node } = site;
+    if (x === undefined || result === undefined || !isByte(result) || x.dtype !== result.dtype)
+      return undefined;
+    const attributes = new Map([...node.attributes, ...extra(site)]);
+    const inputs = [...triple(x), ...parameters(result)];
+    return [inPlaceOf(site, { opType, domain: MICROSOFT, inputs, attributes })];
+  };
+
+const concat: Rule = (site) => {
+  const { result, operands } = site;
+  if (result === undefined || !isByte(result)) return undefined;
+  const known = operands.filter((x) => x !== undefined);
+  if (known.length < operands.length || known.some((x) => x.dtype !== result.dtype)) return undefined;
+  const inputs = [...parameters(result), ...known.flatMap(triple)];
+  return [inPlaceOf(site, { opType: 'QLinearConcat', domain: MICROSOFT, inputs })];
+};
+
+/** Movement on codes: input and result have the same parameters. */
+const move: Rule = (site) => {
+  const [x] = site.operands;
+  const { result, node, editor } = site;
+  if (x === undefined || result === undefined || !isByte(x)) return undefined;
+  if (!sameParameters(editor, x, result)) return undefined;
+  const padsWithOther = node.opType === 'Pad' && (node.inputs[2] ?? '') !== '';
+  if (padsWithOther) return undefined;
+  const inputs = node.inputs.map((name, i) => (i === 0 ? x.codes : name));
+  if (node.opType === 'Pad') inputs[2] = x.zeroPoint;
+  return [inPlaceOf(site, { opType: node.opType, inputs })];
+};
+
+const int = (name: string, value: number): Node['attributes'] =>
+  new Map([[name, { kind: 'int', value: BigInt(value) }]]);
+
+/** What becomes of each operator. */
+export const RULES: Readonly<Record<string, Rule>> = {
+  Conv: conv,
+  MatMul: matMul,
+  Gemm: gemm,
+  Add: binary('QLinearAdd'),
+  Mul: binary('QLinearMul'),
+  AveragePool: unary('QLinearAveragePool'),
+  GlobalAveragePool: unary('QLinearGlobalAveragePool', () => int('channels_last', 0)),
+  LeakyRelu: unary('QLinearLeakyRelu'),
+  Sigmoid: unary('QLinearSigmoid'),
+  Softmax: unary(
+    'QLinearSoftmax',
+    ({ node, opset }) => new Map([...int('axis', intAttribute(node, 'axis', -1)), ...int('opset', opset)]),
+  ),
+  Concat: concat,
+  DepthToSpace: move,
+  Expand: move,
+  Flatten: move,
+  Gather: move,
+  MaxPool: move,
+  Pad: move,
+  Reshape: move,
+  Slice: move,
+  SpaceToDepth: move,
+  Squeeze: move,
+  Tile: move,
+  Transpose: move,
+  Unsqueeze: move,
+};
+
+/** Operators of which only the first input is a real tensor; the others are shapes, axes, indices. */
+export const MOVES = new Set(
+  Object.entries(RULES)
+    .filter(([, rule]) => rule === move)
+    .map(([name]) => name),
+);
