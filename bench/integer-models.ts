@@ -12,6 +12,7 @@ import {
   DEFAULT_SETTINGS,
   guardBiases,
   planQuantization,
+  preferUnsigned,
   valuesToCalibrate,
   type PlanSettings,
 } from '../src/plan/index.js';
@@ -46,7 +47,8 @@ export async function integerBenchModel(
   const source = { kind: 'data', spec: inFolder(folder, model.calibration) } as const;
   const statistics = await statisticsFrom(loaded, source, valuesToCalibrate(skeleton), ctx);
   const method = fit === 'range' ? 'minmax' : 'mse';
-  const plan = guardBiases(assignRanges(skeleton, statistics, { method }, ctx), loaded.model.graph);
+  const planned = preferUnsigned(skeleton, (value) => statistics.tensors.get(value)?.min);
+  const plan = guardBiases(assignRanges(planned, statistics, { method }, ctx), loaded.model.graph);
   const solved = roundToNearest(loaded.model.graph, plan, fit);
   const calibrated = new Map(
     Object.entries(plan.activations).flatMap(([id, { value }]) => {

@@ -13,6 +13,9 @@ export interface FixedFormat extends NumberFormat {
   readonly overflow: Overflow;
 }
 
+/** Unsigned codes stop at 31 bits so that every code fits a signed 32-bit host array. */
+const MAX_BITS = { signed: 32, unsigned: 31 } as const;
+
 interface FixedOptions {
   readonly bits: number;
   readonly signed?: boolean;
@@ -64,6 +67,18 @@ export function fractionFor(absmax: number, bits: number, signed = true): number
   return absmax === 0 ? magnitudeBits : magnitudeBits - ceilLog2(absmax);
 }
 
+/**
+ * The format with an unsigned word for values that are never negative: one bit more for the magnitude. Undefined where F
+ * is given, because then so is the type, and where there is no unsigned form.
+ */
+export function unsignedForm(format: NumberFormat): FixedFormat | undefined {
+  if (format.family !== 'fixed') return undefined;
+  const { bits, signed, fraction, rounding, overflow } = format as FixedFormat;
+  if (!signed || fraction !== undefined || bits > MAX_BITS.unsigned || overflow === 'AP_WRAP_SM')
+    return undefined;
+  return fixedPoint({ bits, signed: false, rounding, overflow });
+}
+
 /** `ap_fixed<W, I, Q, O>` of a format whose F is chosen. */
 export function apFixedType(format: FixedFormat, fraction: number): string {
   const base = format.signed ? 'ap_fixed' : 'ap_ufixed';
@@ -71,9 +86,6 @@ export function apFixedType(format: FixedFormat, fraction: number): string {
 }
 
 const NAME = /^(u?)fix(\d+)(?:\.(-?\d+))?(?::(AP_\w+):(AP_\w+))?$/;
-
-/** Unsigned codes stop at 31 bits so that every code fits a signed 32-bit host array. */
-const MAX_BITS = { signed: 32, unsigned: 31 } as const;
 
 export const FIXED: FormatFamily = {
   syntax:

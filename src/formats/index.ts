@@ -22,7 +22,7 @@ export {
   type FitOptions,
   type Parameters,
 } from './fit.js';
-export { apFixedType, fixedPoint, fractionFor, type FixedFormat } from './fixed.js';
+export { apFixedType, fixedPoint, fractionFor, unsignedForm, type FixedFormat } from './fixed.js';
 export { type FormatFamily, type NumberFormat, type OnnxForm, type ScaleRule } from './format.js';
 export { WHOLE_TENSOR, byBlock, byChannel, type Grouping } from './grouping.js';
 export { FAMILIES, formatNames, parseFormat } from './parse.js';

@@ -8,3 +8,4 @@ export * from './settings.js';
 export { isSymmetric, isSymmetricWeight } from './symmetry.js';
 export { type OperatorSupport, type Role, type Target } from './target.js';
 export { TARGETS, findTarget, type TargetName } from './targets/index.js';
+export { preferUnsigned } from './unsigned.js';
