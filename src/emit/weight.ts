@@ -1,10 +1,10 @@
 /** Stored weights: codes as initializer, and what turns them back into values. */
-import { required } from '../core/index.js';
 import { parseFormat, type NumberFormat } from '../formats/index.js';
 import { node, type AttributeInput } from '../onnx/index.js';
 import { type Granularity, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
 import { createArray, dtypeCode, tensor, type Tensor } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
+import { storedScale, type ScaleFragment } from './weight-scale.js';
 
 /**
  * Codes and dequantization of one weight.
@@ -27,17 +27,18 @@ export function dequantizedWeight(
     case 'qdq':
     case 'dequantize': {
       const shape = parameterShape(quantization.granularity, dims);
-      const scale = fresh(`${base}_scale`);
+      const scale = storedScale(fresh, base, format, solved.scale, shape);
       const zeroPoint = fresh(`${base}_zero_point`);
       const attributes = granularityAttributes(quantization.granularity);
-      const inputs = [codes, scale, zeroPoint];
+      const inputs = [codes, scale.name, zeroPoint];
       return {
         nodes: [
+          ...scale.nodes,
           node('DequantizeLinear', inputs, [result], attributes, { name: fresh(`${base}_DequantizeLinear`) }),
         ],
         initializers: [
           stored,
-          [scale, tensor('float32', shape, solved.scale)],
+          ...scale.initializers,
           [zeroPoint, tensor(format.dtype, shape, Array.from(solved.zeroPoint))],
         ],
       };
@@ -65,45 +66,48 @@ function tableLookup(
   result: string,
 ): Fragment {
   const base = quantization.initializer;
-  const [table, index, levels, scale] = ['levels', 'index', 'level', 'scale'].map((part) =>
-    fresh(`${base}_${part}`),
-  );
+  const [table, index, levels] = ['levels', 'index', 'level'].map((part) => fresh(`${base}_${part}`)) as [
+    string,
+    string,
+    string,
+  ];
   const values = Array.from({ length: format.high - format.low + 1 }, (_, i) =>
     format.decode(format.low + i),
   );
-  const nodes = [
-    node(
-      'Cast',
-      [stored[0]],
-      [required(index, 'name')],
-      { to: dtypeCode('int32') },
-      { name: fresh(`${base}_Cast`) },
-    ),
-    node(
-      'Gather',
-      [required(table, 'name'), required(index, 'name')],
-      [required(levels, 'name')],
-      { axis: 0 },
-      { name: fresh(`${base}_Gather`) },
-    ),
-    node(
-      'Mul',
-      [required(levels, 'name'), required(scale, 'name')],
-      [result],
-      {},
-      { name: fresh(`${base}_Mul`) },
-    ),
-  ];
+  const name = (part: string): { name: string } => ({ name: fresh(`${base}_${part}`) });
+  const scale = broadcastScale(fresh, quantization, solved.scale, dims, format);
   return {
-    nodes,
-    initializers: [
-      stored,
-      [required(table, 'name'), tensor('float32', [values.length], values)],
-      [
-        required(scale, 'name'),
-        tensor('float32', broadcastShape(quantization.granularity, dims), solved.scale),
-      ],
+    nodes: [
+      node('Cast', [stored[0]], [index], { to: dtypeCode('int32') }, name('Cast')),
+      node('Gather', [table, index], [levels], { axis: 0 }, name('Gather')),
+      ...scale.nodes,
+      node('Mul', [levels, scale.name], [result], {}, name('Mul')),
     ],
+    initializers: [stored, [table, tensor('float32', [values.length], values)], ...scale.initializers],
+  };
+}
+
+/** Scales in a shape that broadcasts over the weight; those of blocks are repeated along their axis. */
+function broadcastScale(
+  fresh: FreshName,
+  { initializer: base, granularity }: WeightQuantization,
+  scale: Float32Array,
+  dims: readonly number[],
+  format: NumberFormat,
+): ScaleFragment {
+  if (granularity.kind !== 'block')
+    return storedScale(fresh, base, format, scale, broadcastShape(granularity, dims));
+  const stored = storedScale(fresh, base, format, scale, parameterShape(granularity, dims));
+  const { axis, size } = granularity;
+  const block = Int32Array.from({ length: dims[axis] ?? 1 }, (_, i) => Math.floor(i / size));
+  const [index, name] = [fresh(`${base}_block`), fresh(`${base}_scale_of_each`)];
+  return {
+    name,
+    nodes: [
+      ...stored.nodes,
+      node('Gather', [stored.name, index], [name], { axis }, { name: fresh(`${base}_scale_Gather`) }),
+    ],
+    initializers: [...stored.initializers, [index, tensor('int32', [block.length], block)]],
   };
 }
 

@@ -30,7 +30,7 @@ export function quantize(
   return { codes, ...parameters };
 }
 
-/** Values of codes: scale · decode(code), rounded to float32. */
+/** Values of codes: scale · decode(code), the level and the product both rounded to float32. */
 export function dequantize(
   format: NumberFormat,
   { codes, scale, zeroPoint }: Quantized,
@@ -38,7 +38,7 @@ export function dequantize(
 ): Float32Array {
   return Float32Array.from(codes, (code, i) => {
     const group = grouping.of(i);
-    return format.decode(code, zeroPoint[group]) * (scale[group] as number);
+    return Math.fround(format.decode(code, zeroPoint[group])) * (scale[group] as number);
   });
 }
 
@@ -57,6 +57,6 @@ export function tensorBytes(format: NumberFormat, { count, groups, asymmetric = 
   const codes = Math.ceil((count * dtypeBits(format.dtype)) / 8);
   const scales = groups * SCALE_BYTES[format.scale] + (format.scale === 'e4m3' ? 4 : 0);
   const zeroPoints = asymmetric ? Math.ceil((groups * dtypeBits(format.dtype)) / 8) : 0;
-  const table = format.onnx === 'table' ? 4 * 2 ** format.bits : 0;
+  const table = format.onnx === 'table' ? 4 * (format.high - format.low + 1) : 0;
   return codes + scales + zeroPoints + table;
 }

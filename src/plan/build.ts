@@ -1,4 +1,5 @@
 /** Building the plan: roles, integer flow, ties and operand formats; scales come later, from data. */
+import { parseFormat } from '../formats/index.js';
 import { everyConstant, operatorFacts, subgraphsOf, type Model, type Node } from '../onnx/index.js';
 import { matchRules } from './match.js';
 import {
@@ -141,7 +142,7 @@ class PlanBuilder {
     this.#weights.set(operand.initializer, {
       initializer: operand.initializer,
       format,
-      granularity: granularityOf(operand, role.node, rank, role.formats.granularity),
+      granularity: granularityOf(operand, role.node, rank, format, role.formats.granularity),
       scale: [],
       zeroPoint: [],
       solver: operand.slot === undefined ? 'nearest' : role.formats.solver,
@@ -216,9 +217,14 @@ function granularityOf(
   operand: WeightOperand,
   node: Node,
   rank: number,
+  format: string,
   setting: GranularitySetting,
 ): Granularity {
   const { slot } = operand;
+  // Block formats bring their own block size.
+  const block = slot === undefined ? undefined : parseFormat(format).block;
+  if (block !== undefined && rank >= 2)
+    return { kind: 'block', axis: slot?.reductionAxes(node, rank)[0] ?? 0, size: block };
   if (slot === undefined || setting === 'tensor' || rank < 2) return { kind: 'tensor' };
   if (setting === 'channel') return { kind: 'channel', axis: slot.channelAxis(node, rank) };
   return { kind: 'block', axis: slot.reductionAxes(node, rank)[0] ?? 0, size: setting.block };
