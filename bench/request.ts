@@ -15,6 +15,7 @@ export function quantizeRequest(
   return {
     model: join(folder, model.model),
     out,
+    emit: 'qdq',
     ranges: { method: 'auto' },
     weightRange: 'auto',
     statistics: { kind: 'data', spec: inFolder(folder, model.calibration) },

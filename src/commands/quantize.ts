@@ -16,6 +16,7 @@ const KEYS: FlagKeys = {
   weights: ['quantize', 'weights'],
   activations: ['quantize', 'activations'],
   granularity: ['quantize', 'granularity'],
+  emit: ['quantize', 'emit'],
   'weight-range': ['quantize', 'weightRange'],
   'avoid-saturation': ['quantize', 'avoidSaturation'],
   include: ['quantize', 'include'],
@@ -52,6 +53,11 @@ export default class Quantize extends BaseCommand {
       description: 'Keep the head and every Softmax float:',
       command:
         "<%= config.bin %> quantize model.onnx --calibration model.fxq --exclude '/head/' --exclude op:Softmax",
+    },
+    {
+      description: 'True fixed point, as a model and as C++ with a test bench:',
+      command:
+        '<%= config.bin %> quantize model.onnx --data train.npz --weights fix8 --activations fix8 --emit cpp',
     },
     {
       description: 'No data at hand: activations are quantized at run time:',
@@ -117,7 +123,13 @@ export default class Quantize extends BaseCommand {
     }),
     target: Flags.string({
       helpValue: 'NAME',
-      description: 'What the model is to run on: onnxruntime-cpu or generic. [default: onnxruntime-cpu]',
+      description:
+        'What the model is to run on: onnxruntime-cpu, generic or integer. [default: onnxruntime-cpu; integer for --emit integer and cpp]',
+    }),
+    emit: Flags.string({
+      helpValue: 'FORM',
+      description:
+        'How the model is written: qdq, qoperator, integer (no float arithmetic, standard operators), or cpp (integer, and C++17 beside it). [default: qdq]',
     }),
     out: Flags.string({
       char: 'o',

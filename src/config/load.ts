@@ -1,5 +1,6 @@
 /** From file, environment and flags to one checked configuration that knows where every value came from. */
 import { FxqError } from '../core/index.js';
+import { FORMS, isIntegerForm, type Form } from '../emit/index.js';
 import { PRESETS, type PresetName } from '../plan/index.js';
 import { findConfigFile, readConfigFile, type ConfigFile } from './file.js';
 import { configSchema, type Config } from './schema.js';
@@ -34,7 +35,7 @@ const DEFAULTS: Settings = {
   seed: 0,
   threads: 0,
   calibration: { method: 'auto' },
-  quantize: { preset: 'int8' },
+  quantize: { preset: 'int8', emit: 'qdq' },
   report: { metrics: [], layers: 32, latency: 'auto', reporters: ['text'], fail: true },
 };
 
@@ -48,7 +49,8 @@ export function loadConfig(request: ConfigRequest): LoadedConfig {
   const file = path === undefined ? undefined : readConfigFile(path);
   const given = [...(file === undefined ? [] : [fileSource(file)]), ...flagSources(request.flags)];
   const { values: chosen } = mergeSources(given);
-  const merged = mergeSources([{ name: 'default', values: DEFAULTS }, ...presetSource(chosen), ...given]);
+  const implied = [...presetSource(chosen), ...formSource(chosen)];
+  const merged = mergeSources([{ name: 'default', values: DEFAULTS }, ...implied, ...given]);
   const config = validate(configSchema, merged.values, (keys) => locate(keys, file, request.flags));
   return { config, ...merged };
 }
@@ -59,6 +61,13 @@ function presetSource(chosen: Settings): Source[] {
   // An unknown name is left to the schema, which lists the known ones.
   if (typeof preset !== 'string' || !Object.hasOwn(PRESETS, preset)) return [];
   return [{ name: `preset ${preset}`, values: { quantize: PRESETS[preset as PresetName] } }];
+}
+
+/** What a form of output sets: integer arithmetic wants plans of its own. */
+function formSource(chosen: Settings): Source[] {
+  const form = isSettings(chosen.quantize) ? chosen.quantize.emit : undefined;
+  if (typeof form !== 'string' || !Object.hasOwn(FORMS, form) || !isIntegerForm(form as Form)) return [];
+  return [{ name: `emit ${form}`, values: { target: 'integer' } }];
 }
 
 function fileSource(file: ConfigFile): Source {

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { RANGE_METHODS } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
+import { FORMS, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
 import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
@@ -71,6 +72,7 @@ const quantize = z.strictObject({
   weights: weights.exactOptional(),
   activations: activations.exactOptional(),
   granularity: granularity.exactOptional(),
+  emit: z.enum(keys<Form>(FORMS)).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
   avoidSaturation: z.boolean().exactOptional(),
   include: z.array(selector).exactOptional(),

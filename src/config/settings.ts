@@ -2,6 +2,7 @@
 import { type RangeChoice } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
+import { type Form } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings } from '../plan/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
@@ -20,6 +21,7 @@ export interface QuantizeSettings {
   readonly model: string;
   readonly out: string;
   readonly plan: PlanSettings;
+  readonly emit: Form;
   readonly ranges: RangeChoice;
   readonly weightRange: FitMethod | 'auto';
   /** Where activation ranges come from; absent where nothing was given. */
@@ -74,12 +76,13 @@ export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
 
 export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
   const model = modelOf(config);
-  const { out, preset, weightRange, avoidSaturation, externalData, locked } = config.quantize ?? {};
+  const { out, preset, emit, weightRange, avoidSaturation, externalData, locked } = config.quantize ?? {};
   const statistics = statisticsSource(config);
   return {
     model,
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
     plan: planSettings(config),
+    emit: emit ?? 'qdq',
     ranges: rangeSettings(config),
     weightRange: weightRange ?? 'auto',
     ...(statistics === undefined ? {} : { statistics }),

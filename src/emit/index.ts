@@ -1,6 +1,21 @@
 /** emit: plans and solved weights written into a graph, or into C++. */
 export { testVectors, writeCpp, type CppFiles, type CppOptions } from './cpp/index.js';
-export { emitInteger, type EmittedIntegers, type IntegerTable } from './integer/index.js';
+export {
+  FORMS,
+  emitModel,
+  isIntegerForm,
+  type CompanionFile,
+  type Emission,
+  type EmissionInput,
+  type Form,
+} from './emit-model.js';
+export {
+  emitInteger,
+  type CalibratedRanges,
+  type EmittedIntegers,
+  type IntegerTable,
+} from './integer/index.js';
 export { opsetForSettings } from './opset.js';
+export { emitQOperator } from './qoperator/index.js';
 export { emitQdq, type SolvedWeights } from './qdq.js';
 export { parameterShape } from './weight.js';

@@ -1,15 +1,15 @@
 /** The main program: a float model and calibration data in, a quantized model and its manifest out. */
 import { existsSync, realpathSync } from 'node:fs';
 import { assignRanges, hashModel, type RangeChoice } from '../calibrate/index.js';
-import { FxqError, canonicalJson, checkAbort, type Context, type Note } from '../core/index.js';
-
-import { emitQdq, opsetForSettings } from '../emit/index.js';
+import { FxqError, canonicalJson, checkAbort, writeOutputs, type Context, type Note } from '../core/index.js';
+import { emitModel, opsetForSettings, type CalibratedRanges, type Form } from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { writeModel, type Model } from '../onnx/index.js';
 import {
   guardBiases,
   planQuantization,
+  preferUnsigned,
   valuesToCalibrate,
   type Plan,
   type PlanSettings,
@@ -23,6 +23,7 @@ import {
 } from '../solve/index.js';
 import { chooseRanges, unmeasuredWeightRange, type Choice } from './choose-ranges.js';
 import { statisticsFrom, type StatisticsSource } from './calibrate.js';
+import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
@@ -32,6 +33,7 @@ export interface QuantizeRequest {
   /** Path of the quantized model; the manifest goes beside it. */
   readonly out: string;
   readonly plan: PlanSettings;
+  readonly emit: Form;
   readonly ranges: RangeChoice;
   /** How weight scales are chosen before rounding. */
   readonly weightRange: FitMethod | 'auto';
@@ -74,7 +76,16 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
   const solved = solve(loaded.model, calibrated, request, ctx);
-  const model = emitQdq(loaded.model, solved.plan, solved.weights);
+  const { spec } = request.statistics ?? {};
+  const { model, files } = await emitModel(request.emit, {
+    model: loaded.model,
+    plan: solved.plan,
+    solved: solved.weights,
+    types: loaded.types,
+    name: outputName(request.out),
+    calibrated: calibrated.ranges,
+    samples: request.emit === 'cpp' ? await samplesToReplay(loaded.model, spec, ctx) : [],
+  });
   checkAbort(ctx);
   const audit = await auditKernels(model);
   const manifest: Manifest = {
@@ -87,7 +98,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       data: calibrated.dataHash,
       output: hashModel(model),
     },
-    settings: { plan: request.plan, ...calibrated.choice },
+    settings: { plan: request.plan, emit: request.emit, ...calibrated.choice },
     plan: withWeights(solved.plan, solved.weights),
     weights: {},
   };
@@ -95,6 +106,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   if (request.locked) checkLock(manifest, manifestFile);
   if (!request.dryRun) {
     writeModel(model, request.out, request.externalData ? { externalData: true } : {});
+    writeOutputs(besideOutput(request.out, files));
     writeManifest(manifest, manifestFile);
   }
   const speed = await measureSpeed(loaded.source, model, request, ctx);
@@ -130,6 +142,8 @@ interface CalibratedPlan {
   readonly dataHash: string | null;
   readonly synthetic: boolean;
   readonly choice: Choice;
+  /** Extremes seen, by activation id. */
+  readonly ranges: CalibratedRanges;
 }
 
 /** Without activations there is nothing to measure. */
@@ -149,7 +163,13 @@ async function calibratePlan(
   ctx: Context,
 ): Promise<CalibratedPlan> {
   if (Object.keys(skeleton.activations).length === 0)
-    return { plan: skeleton, dataHash: null, synthetic: false, choice: withoutActivations(request) };
+    return {
+      plan: skeleton,
+      dataHash: null,
+      synthetic: false,
+      choice: withoutActivations(request),
+      ranges: new Map(),
+    };
   if (request.statistics === undefined) {
     throw new FxqError('E_USAGE', 'activations are quantized ahead of time, which needs calibration data', [
       'Give --data PATH, or --calibration FILE written by fxq calibrate.',
@@ -157,17 +177,11 @@ async function calibratePlan(
     ]);
   }
   const statistics = await statisticsFrom(loaded, request.statistics, valuesToCalibrate(skeleton), ctx);
-  const choice = await chooseRanges(
-    loaded.model,
-    skeleton,
-    statistics,
-    request,
-    request.statistics.spec,
-    ctx,
-  );
-  const plan = guardBiases(assignRanges(skeleton, statistics, choice.ranges, ctx), loaded.model.graph);
+  const planned = preferUnsigned(skeleton, (value) => statistics.tensors.get(value)?.min);
+  const choice = await chooseRanges(loaded.model, planned, statistics, request, request.statistics.spec, ctx);
+  const plan = guardBiases(assignRanges(planned, statistics, choice.ranges, ctx), loaded.model.graph);
   const { dataHash, synthetic } = statistics;
-  return { plan, dataHash, synthetic, choice };
+  return { plan, dataHash, synthetic, choice, ranges: calibratedRanges(plan, statistics) };
 }
 
 interface SolvedPlan {

@@ -50,12 +50,21 @@ describe('precedence', () => {
     });
   });
 
+  it('plans for integers when integer arithmetic is to be written, unless a target is given', () => {
+    const { config, origins } = load(flag('--emit', 'quantize.emit', 'cpp'));
+    expect(config).toMatchObject({ target: 'integer', quantize: { emit: 'cpp' } });
+    expect(origins).toMatchObject({ target: 'emit cpp' });
+    const given = load(flag('--emit', 'quantize.emit', 'cpp'), flag('--target', 'target', 'generic'));
+    expect(given.config.target).toBe('generic');
+  });
+
   it('takes the preset of a flag, and keeps what the file sets beside it', () => {
     write('quantize:\n  preset: int16\n  weights: uint8\n');
     expect(load(flag('--preset', 'quantize.preset', 'dynamic')).config.quantize).toEqual({
       preset: 'dynamic',
       activations: 'dynamic',
       weights: 'uint8',
+      emit: 'qdq',
     });
   });
 
