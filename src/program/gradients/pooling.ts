@@ -1,9 +1,8 @@
 /** Gradients of pooling and resizing: linear maps of positions. */
 import { FxqError } from '../../core/index.js';
 import { describeNode, intsAttribute, stringAttribute, type Attribute } from '../../onnx/index.js';
-import { tensor } from '../../tensor/index.js';
 import { type Program } from '../program.js';
-import { allKnown, dimsOf, knownDim, rankOf, type Value } from '../value.js';
+import { allKnown, dimsOf, rankOf, type Value } from '../value.js';
 import { transposedConv } from './convolution.js';
 import { input, output, outputGradient, unary, type Differentiation, type GradientRule } from './rule.js';
 import { explicitWindow } from './window.js';
@@ -111,22 +110,26 @@ function refuse(d: Differentiation, name: string, fallback: string, values: read
 /** Rᵀ [size of x, size of y] along an axis. */
 function resizeMatrix(p: Program, d: Differentiation, axis: number): Value {
   const [x, y] = [input(d, 0), output(d)];
-  const size = knownDim(x, axis);
-  const identity = tensor('float32', [1, size, size, 1]);
-  for (let i = 0; i < size; i++) identity.data[i * size + i] = 1;
+  const [size, resized] = [dimsOf(x)[axis] ?? null, dimsOf(y)[axis] ?? null];
+  const length = p.sizeAlong(x, axis);
+  const eye = p.tape.op('EyeLike', [p.full(p.concat([length, length], 0), 0)], {
+    dtype: 'float32',
+    dims: [size, size],
+  });
   const [, , scales, sizes] = d.inputs;
   const axes = intsAttribute(d.node, 'axes');
   const at = p.int64s([axes === undefined ? axis : axes.indexOf(axis)]);
-  const given = sizes ?? (scales as Value);
-  const unit = p.constant(tensor(given.dtype, [2], sizes === undefined ? [1, 1] : [1, size]));
-  const one = p.constant(tensor(given.dtype, [1], [1]));
-  const resized = p.concat([unit, p.gather(given, at), one], 0);
+  // The identity is one sample with a channel for every element of the axis, which becomes the height.
+  const target =
+    sizes === undefined
+      ? p.concat([p.vector([1, 1]), p.gather(scales as Value, at), p.vector([1])], 0)
+      : p.concat([p.int64s([1]), length, p.gather(sizes, at), p.int64s([1])], 0);
   const attributes = new Map<string, Attribute>(d.node.attributes);
   attributes.delete('axes');
   const columns = p.tape.op(
     'Resize',
-    [p.constant(identity), undefined, ...(sizes === undefined ? [resized] : [undefined, resized])],
-    { dtype: 'float32', dims: [1, size, dimsOf(y)[axis] ?? null, 1] },
+    [p.unsqueeze(eye, [0, 3]), undefined, ...(sizes === undefined ? [target] : [undefined, target])],
+    { dtype: 'float32', dims: [1, size, resized, 1] },
     Object.fromEntries(attributes),
   );
   return p.squeeze(columns, [0, 3]);

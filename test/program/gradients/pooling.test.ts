@@ -129,6 +129,24 @@ describe('gradients of Resize', () => {
       [[1, 2, 3, 4]],
       once,
     ));
+  it('with sizes known only when running', () =>
+    expectGradient(
+      (p, x) =>
+        unknownSize(
+          p,
+          x,
+          (v) =>
+            p.tape.op(
+              'Resize',
+              [v, undefined, p.vector([1, 1, 2, 1.5])],
+              { dtype: 'float32', dims: [1, 2, null, null] },
+              { mode: 'linear' },
+            ),
+          [1, 2, 6, 6],
+        ),
+      [[1, 2, 3, 4]],
+      once,
+    ));
   it('refuses regions and kept aspect ratios', () => {
     const p = createProgram();
     const x = p.input('x', 'float32', [1, 1, 4, 4]);
