@@ -79,7 +79,11 @@ export function closestCodes(
 }
 
 /** All codes, nearest to `x` first. */
-function byDistance({ low, high }: WeightGrid, x: number): number[] {
-  const codes = Array.from({ length: high - low + 1 }, (_, i) => low + i);
-  return codes.sort((a, b) => Math.abs(a - x) - Math.abs(b - x) || a - b);
+function* byDistance({ low, high }: WeightGrid, x: number): Generator<number> {
+  let below = Math.min(Math.floor(x), high);
+  let above = Math.max(below + 1, low);
+  while (below >= low || above <= high) {
+    const down = below >= low && (above > high || x - below <= above - x);
+    yield down ? below-- : above++;
+  }
 }

@@ -1,5 +1,5 @@
 /** One row under coordinate descent: single changes, pair changes and scale refits, with the gradient kept up to date. */
-import { multiply } from './linear-algebra.js';
+import { addRow, multiply } from './linear-algebra.js';
 import { groupOf, type LayerProblem, type WeightGrid } from './problem.js';
 import { type Quadratic } from './quadratic.js';
 
@@ -18,6 +18,13 @@ export interface Row {
   readonly gradient: Float64Array;
 }
 
+/** Arrays of a whole layer, [rows × cols], that descent changes in place. */
+export interface LayerState {
+  readonly codes: Int32Array;
+  readonly values: Float64Array;
+  readonly gradient: Float64Array;
+}
+
 /** Scale and zero point of every column of a row. */
 export interface Columns {
   readonly step: Float64Array;
@@ -27,30 +34,27 @@ export interface Columns {
 /** A change counts as an improvement when it gains more than this share of its own curvature, so that ties cannot cycle. */
 const NOISE = 1e-12;
 
-/** The rows of one set, starting from given codes. */
+/** The rows of one set as views into arrays of the whole layer. */
 export function rowsOfSet(
   problem: LayerProblem,
   quadratic: Quadratic,
   set: number,
-  codes: Int32Array,
-  { step, zero }: Columns,
+  state: LayerState,
 ): Row[] {
   const { rows, cols, sharing, mask, importance } = problem;
   const found: Row[] = [];
   for (let r = 0; r < rows; r++) {
     if (sharing.rowSet[r] !== set) continue;
     const [from, to] = [r * cols, (r + 1) * cols];
-    const h = quadratic.gram[groupOf(problem, r)] as Float64Array;
-    const linear = quadratic.linear.subarray(from, to);
-    const own = codes.subarray(from, to);
-    const allowed = mask?.subarray(from, to);
-    const values = Float64Array.from(own, (q, c) =>
-      allowed?.[c] === 0 ? 0 : (q - (zero[c] as number)) * (step[c] as number),
-    );
-    const gradient = multiply(values, h, 1, cols);
-    for (let c = 0; c < cols; c++) gradient[c] = (gradient[c] as number) - (linear[c] as number);
-    const weight = importance?.[r] ?? 1;
-    found.push({ h, linear, importance: weight, mask: allowed, codes: own, values, gradient });
+    found.push({
+      h: quadratic.gram[groupOf(problem, r)] as Float64Array,
+      linear: quadratic.linear.subarray(from, to),
+      importance: importance?.[r] ?? 1,
+      mask: mask?.subarray(from, to),
+      codes: state.codes.subarray(from, to),
+      values: state.values.subarray(from, to),
+      gradient: state.gradient.subarray(from, to),
+    });
   }
   return found;
 }
@@ -70,7 +74,7 @@ export function sweep(row: Row, columns: Columns, grid: WeightGrid): number {
     const after = bestCode(row, columns, grid, c, slope);
     const change = (after - (codes[c] as number)) * (columns.step[c] as number);
     if (change * (2 * slope + change * curvature) >= -NOISE * change * change * curvature) continue;
-    setCode(row, columns, c, after, change);
+    setCode(row, columns, c, after);
     changes++;
   }
   return changes;
@@ -111,14 +115,8 @@ export function pairSweep(row: Row, columns: Columns, grid: WeightGrid): number 
         [least, partner, second] = [total, j, code];
       }
       if (partner < 0) continue;
-      setCode(row, columns, c, first, d);
-      setCode(
-        row,
-        columns,
-        partner,
-        second,
-        (second - (codes[partner] as number)) * (step[partner] as number),
-      );
+      setCode(row, columns, c, first);
+      setCode(row, columns, partner, second);
       changes++;
       break;
     }
@@ -140,18 +138,13 @@ function bestCode(
   return code < low ? low : code > high ? high : code;
 }
 
-function setCode(
-  { h, codes, values, gradient }: Row,
-  { step, zero }: Columns,
-  c: number,
-  code: number,
-  change: number,
-): void {
-  const n = codes.length;
-  codes[c] = code;
-  values[c] = (code - (zero[c] as number)) * (step[c] as number);
-  for (let j = 0, at = c * n; j < n; j++, at++)
-    gradient[j] = (gradient[j] as number) + change * (h[at] as number);
+/** Changes one code, with the weight and the gradient that follow from it. */
+export function setCode(row: Row, { step, zero }: Columns, c: number, code: number): void {
+  const before = row.values[c] as number;
+  const after = (code - (zero[c] as number)) * (step[c] as number);
+  row.codes[c] = code;
+  row.values[c] = after;
+  addRow(row.gradient, after - before, row.h, c);
 }
 
 /**

@@ -1,12 +1,31 @@
 /** Coordinate descent over the whole integer grid on the layer's quadratic, with exact scale refits between sweeps. */
 import { required } from '../core/index.js';
 import { closestCodes } from './closest-point.js';
-import { pairSweep, refitScales, rowsOfSet, sweep, type Columns, type Row } from './descent-row.js';
+import {
+  pairSweep,
+  refitScales,
+  rowsOfSet,
+  setCode,
+  sweep,
+  type Columns,
+  type LayerState,
+  type Row,
+} from './descent-row.js';
 import { gptqCodes, gptqFactors } from './gptq.js';
-import { settle } from './nearest.js';
-import { type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
-import { quadraticOf, type Quadratic } from './quadratic.js';
-import { costBySet, fitScales, nearestCodes, type ScaleRule } from './scales.js';
+import { multiply } from './linear-algebra.js';
+import { productsByGroup } from './measure.js';
+import { baseline, settle } from './nearest.js';
+import { dequantize, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
+import {
+  costAt,
+  distance,
+  gradientAt,
+  plusSlope,
+  quadraticOf,
+  type Product,
+  type Quadratic,
+} from './quadratic.js';
+import { fitScales, nearestCodes, sumBySet, type ScaleRule } from './scales.js';
 
 /** How far descent from one starting point goes. */
 export interface DescendOptions {
@@ -38,46 +57,71 @@ export const DESCENT_DEFAULTS: DescentOptions = {
   exact: 12,
 };
 
+/** Codes with what they cost every set of rows that shares scales, on the damped objective. */
+export interface Descended extends QuantizedMatrix {
+  readonly cost: Float64Array;
+}
+
 /** Solves a layer by descent from several starts. */
-export function descent(problem: LayerProblem, options: Partial<DescentOptions> = {}): LayerSolution {
+export async function descent(
+  problem: LayerProblem,
+  options: Partial<DescentOptions> = {},
+  product: Product = multiply,
+): Promise<LayerSolution> {
   const settings = { ...DESCENT_DEFAULTS, ...options };
-  const quadratic = quadraticOf(problem, settings.damping);
+  const [hw] = await productsByGroup(problem, problem.moments.gram, [problem.weight], product);
+  const quadratic = quadraticOf(problem, settings.damping, hw);
   const usesGptq = settings.starts.includes('gptq') || settings.restarts > 0;
   const factors = usesGptq ? gptqFactors(quadratic, problem.cols, true) : [];
-  let best: QuantizedMatrix | undefined;
-  const consider = (start: QuantizedMatrix): void => {
-    const found = descend(problem, quadratic, start, settings);
-    best = best === undefined ? found : cheaperBySet(problem, quadratic, best, found);
+  let best: Descended | undefined;
+  const consider = async (start: QuantizedMatrix): Promise<void> => {
+    const difference = distance(dequantize(problem, start), quadratic.reference);
+    const [moved] = await productsByGroup(problem, quadratic.gram, [difference], product);
+    const found = descend(
+      problem,
+      quadratic,
+      start,
+      settings,
+      plusSlope(quadratic, required(moved, 'a product')),
+    );
+    best = best === undefined ? found : cheaperBySet(problem, best, found);
   };
   for (const rule of settings.scales) {
     const parameters = fitScales(problem, rule, quadratic);
     for (const start of settings.starts)
-      consider(
+      await consider(
         start === 'nearest'
           ? nearestCodes(problem, parameters)
           : gptqCodes(problem, quadratic, parameters, factors),
       );
   }
   for (let i = 0; i < settings.restarts; i++)
-    consider(gptqCodes(problem, quadratic, required(best, 'a first descent'), factors));
-  return settle(problem, 'descent', required(best, 'a start of the descent'));
+    await consider(gptqCodes(problem, quadratic, required(best, 'a first descent'), factors));
+  return settle(problem, 'descent', required(best, 'a start of the descent'), baseline(problem), product);
 }
 
-/** Descends from given codes; the objective never rises, and at the end no change of one code lowers it. */
+/**
+ * Descends from given codes; the objective never rises, and at the end no change of one code lowers it.
+ *
+ * @param gradient half the gradient at the start, [rows × cols], where it is known already; changed in place
+ */
 export function descend(
   problem: LayerProblem,
   quadratic: Quadratic,
   start: QuantizedMatrix,
   options: DescendOptions,
-): QuantizedMatrix {
+  gradient: Float64Array = gradientAt(problem, quadratic, dequantize(problem, start)),
+): Descended {
   const { cols, sharing, grid } = problem;
   const codes = Int32Array.from(start.codes);
-  const scale = start.scale.map(Math.fround);
+  const state: LayerState = { codes, values: dequantize(problem, start), gradient };
+  const scale = Float64Array.from(start.scale);
   const zeroPoint = Int32Array.from(start.zeroPoint);
   const columns: Columns = { step: new Float64Array(cols), zero: new Int32Array(cols) };
   const refits = (grid.scale ?? 'float') === 'float' ? options.refits : 0;
   for (let set = 0; set < sharing.sets; set++) {
     const cell = set * sharing.blocks;
+    const rows = rowsOfSet(problem, quadratic, set, state);
     const spread = (): void => {
       for (let c = 0; c < cols; c++) {
         columns.step[c] = scale[cell + (sharing.block[c] as number)] as number;
@@ -85,45 +129,32 @@ export function descend(
       }
     };
     spread();
-    let rows = rowsOfSet(problem, quadratic, set, codes, columns);
-    const settleCodes = (): void => {
-      for (const row of rows) improve(row, columns, problem, options);
-      if (cols > (options.exact ?? 0)) return;
-      for (const row of rows) row.codes.set(closestCodes({ ...row, ...columns }, grid, row.codes));
-      rows = rowsOfSet(problem, quadratic, set, codes, columns);
-    };
-    settleCodes();
+    for (const row of rows) improve(row, columns, problem, options);
     for (let i = 0; i < refits && refitScales(problem, rows, scale, cell); i++) {
       spread();
-      settleCodes();
+      for (const row of rows) improve(row, columns, problem, options);
     }
   }
-  return { codes, scale, zeroPoint };
+  const cost = sumBySet(problem, costAt(problem, quadratic, state.values, gradient));
+  return { codes, scale, zeroPoint, cost };
 }
 
-/** Single changes until none helps, then pair changes, until neither does. */
-function improve(
-  row: Row,
-  columns: Columns,
-  { grid }: LayerProblem,
-  { pairs = false }: DescendOptions,
-): void {
+/** Single changes until none helps, then pair changes, until neither does; short rows exactly. */
+function improve(row: Row, columns: Columns, problem: LayerProblem, options: DescendOptions): void {
+  const { grid, cols } = problem;
   do {
     while (sweep(row, columns, grid) > 0);
-  } while (pairs && pairSweep(row, columns, grid) > 0);
+  } while (options.pairs === true && pairSweep(row, columns, grid) > 0);
+  if (cols > (options.exact ?? 0)) return;
+  const best = closestCodes({ ...row, ...columns }, grid, row.codes);
+  best.forEach((code, c) => {
+    if (code !== row.codes[c]) setCode(row, columns, c, code);
+  });
 }
 
 /** Of two answers, the cheaper one for every set of rows that shares scales. */
-export function cheaperBySet(
-  problem: LayerProblem,
-  quadratic: Quadratic,
-  a: QuantizedMatrix,
-  b: QuantizedMatrix,
-): QuantizedMatrix {
-  const { rows, cols, sharing } = problem;
-  const costA = costBySet(problem, quadratic, a);
-  const costB = costBySet(problem, quadratic, b);
-  const takeB = (set: number): boolean => (costB[set] as number) < (costA[set] as number);
+export function cheaperBySet({ rows, cols, sharing }: LayerProblem, a: Descended, b: Descended): Descended {
+  const takeB = (set: number): boolean => (b.cost[set] as number) < (a.cost[set] as number);
   const codes = Int32Array.from(a.codes);
   for (let r = 0; r < rows; r++)
     if (takeB(sharing.rowSet[r] as number)) codes.set(b.codes.subarray(r * cols, (r + 1) * cols), r * cols);
@@ -132,5 +163,6 @@ export function cheaperBySet(
     codes,
     scale: a.scale.map((s, cell) => (fromB(cell) ? (b.scale[cell] as number) : s)),
     zeroPoint: a.zeroPoint.map((z, cell) => (fromB(cell) ? (b.zeroPoint[cell] as number) : z)),
+    cost: a.cost.map((c, set) => (takeB(set) ? (b.cost[set] as number) : c)),
   };
 }

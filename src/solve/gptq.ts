@@ -1,9 +1,9 @@
 /** GPTQ: columns are rounded one by one, and the columns still open absorb each error (arXiv 2210.17323). */
 import { required } from '../core/index.js';
-import { cholesky, inverseUpperFactor, solveCholesky } from './linear-algebra.js';
-import { settle } from './nearest.js';
+import { cholesky, inverseUpperFactor, multiply, solveCholesky } from './linear-algebra.js';
+import { baseline, settle } from './nearest.js';
 import { groupOf, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
-import { quadraticOf, type Quadratic } from './quadratic.js';
+import { quadraticOf, type Product, type Quadratic } from './quadratic.js';
 import { fitScales, nearestCode, type CellParameters, type ScaleRule } from './scales.js';
 
 export interface GptqOptions {
@@ -17,12 +17,17 @@ export interface GptqOptions {
 export const GPTQ_DEFAULTS: GptqOptions = { damping: 0.01, actOrder: true, scales: 'mse' };
 
 /** Solves a layer with GPTQ. Needs more rows of input than columns to beat nearest. */
-export function gptq(problem: LayerProblem, options: Partial<GptqOptions> = {}): LayerSolution {
+export function gptq(
+  problem: LayerProblem,
+  options: Partial<GptqOptions> = {},
+  product: Product = multiply,
+): Promise<LayerSolution> {
   const settings = { ...GPTQ_DEFAULTS, ...options };
   const quadratic = quadraticOf(problem, settings.damping);
   const parameters = fitScales(problem, settings.scales, quadratic);
   const factors = gptqFactors(quadratic, problem.cols, settings.actOrder);
-  return settle(problem, 'gptq', gptqCodes(problem, quadratic, parameters, factors));
+  const found = gptqCodes(problem, quadratic, parameters, factors);
+  return settle(problem, 'gptq', found, baseline(problem), product);
 }
 
 /** What GPTQ needs of H, for one group. */
@@ -47,8 +52,8 @@ export function gptqFactors(quadratic: Quadratic, cols: number, actOrder: boolea
 /**
  * GPTQ's codes for given scales.
  *
- * Where inputs are quantized, the weights rounded are those of the continuous optimum H⁻¹t: the objective is
- * (ŵ − H⁻¹t)H(ŵ − H⁻¹t)ᵀ up to a constant.
+ * What is rounded is the continuous optimum w* = w − H⁻¹s, w itself where the layer sees its float inputs: the objective
+ * is (ŵ − w*)H(ŵ − w*)ᵀ up to a constant.
  */
 export function gptqCodes(
   problem: LayerProblem,
@@ -60,9 +65,9 @@ export function gptqCodes(
   const codes = new Int32Array(rows * cols);
   for (let r = 0; r < rows; r++) {
     const { order, upper, lower } = required(factors[groupOf(problem, r)], `factors of row ${r}`);
-    const linear = quadratic.linear.subarray(r * cols, (r + 1) * cols);
-    const sorted = order.map((c) => linear[c] as number);
-    const w = solveCholesky(lower, cols, sorted);
+    const reference = quadratic.reference.subarray(r * cols, (r + 1) * cols);
+    const slope = quadratic.slope?.subarray(r * cols, (r + 1) * cols);
+    const w = optimum(order, lower, reference, slope);
     const base = (sharing.rowSet[r] as number) * sharing.blocks;
     for (let i = 0; i < cols; i++) {
       const c = order[i] as number;
@@ -79,6 +84,23 @@ export function gptqCodes(
     }
   }
   return { codes, scale: parameters.scale, zeroPoint: parameters.zeroPoint };
+}
+
+/** w − H⁻¹s of one row, in the given order of columns. */
+export function optimum(
+  order: ArrayLike<number>,
+  lower: Float64Array,
+  reference: ArrayLike<number>,
+  slope: ArrayLike<number> | undefined,
+): Float64Array {
+  const w = Float64Array.from(order, (c) => reference[c] as number);
+  if (slope === undefined) return w;
+  const step = solveCholesky(
+    lower,
+    w.length,
+    Float64Array.from(order, (c) => slope[c] as number),
+  );
+  return w.map((v, i) => v - (step[i] as number));
 }
 
 /** Column indices by descending input energy; equal ones stay in order. */

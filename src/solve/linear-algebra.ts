@@ -67,34 +67,62 @@ export function solveCholesky(l: Float64Array, n: number, b: ArrayLike<number>):
   return x;
 }
 
-/** X·A for X [m × n] and a symmetric A [n × n]; four rows at a time, so that A is read once for them. */
+/** X·A for X [m × n] and a symmetric A [n × n]; blocks of four rows by two columns, so that sums stay in registers. */
 export function multiply(x: ArrayLike<number>, a: Float64Array, m: number, n: number): Float64Array {
   const y = new Float64Array(m * n);
-  let r = 0;
-  for (; r + 4 <= m; r += 4) {
-    const [r0, r1, r2, r3] = [r * n, (r + 1) * n, (r + 2) * n, (r + 3) * n];
-    for (let k = 0; k < n; k++) {
-      const x0 = x[r0 + k] as number;
-      const x1 = x[r1 + k] as number;
-      const x2 = x[r2 + k] as number;
-      const x3 = x[r3 + k] as number;
-      for (let j = 0, at = k * n; j < n; j++, at++) {
-        const v = a[at] as number;
-        y[r0 + j] = (y[r0 + j] as number) + x0 * v;
-        y[r1 + j] = (y[r1 + j] as number) + x1 * v;
-        y[r2 + j] = (y[r2 + j] as number) + x2 * v;
-        y[r3 + j] = (y[r3 + j] as number) + x3 * v;
+  const [wholeRows, wholeColumns] = [m - (m % 4), n - (n % 2)];
+  for (let j = 0; j < wholeColumns; j += 2) {
+    const [a0, a1] = [j * n, (j + 1) * n];
+    for (let r = 0; r < wholeRows; r += 4) {
+      const [r0, r1, r2, r3] = [r * n, (r + 1) * n, (r + 2) * n, (r + 3) * n];
+      let [s00, s01, s10, s11, s20, s21, s30, s31] = [0, 0, 0, 0, 0, 0, 0, 0];
+      for (let k = 0; k < n; k++) {
+        const u = a[a0 + k] as number;
+        const v = a[a1 + k] as number;
+        const x0 = x[r0 + k] as number;
+        const x1 = x[r1 + k] as number;
+        const x2 = x[r2 + k] as number;
+        const x3 = x[r3 + k] as number;
+        s00 += x0 * u;
+        s01 += x0 * v;
+        s10 += x1 * u;
+        s11 += x1 * v;
+        s20 += x2 * u;
+        s21 += x2 * v;
+        s30 += x3 * u;
+        s31 += x3 * v;
       }
+      y[r0 + j] = s00;
+      y[r0 + j + 1] = s01;
+      y[r1 + j] = s10;
+      y[r1 + j + 1] = s11;
+      y[r2 + j] = s20;
+      y[r2 + j + 1] = s21;
+      y[r3 + j] = s30;
+      y[r3 + j + 1] = s31;
     }
   }
-  for (; r < m; r++) {
-    for (let k = 0; k < n; k++) {
-      const xk = x[r * n + k] as number;
-      for (let j = 0, at = k * n, to = r * n; j < n; j++, at++, to++)
-        y[to] = (y[to] as number) + xk * (a[at] as number);
+  for (let r = 0; r < m; r++)
+    for (let j = r < wholeRows ? wholeColumns : 0; j < n; j++) {
+      let sum = 0;
+      for (let k = 0; k < n; k++) sum += (x[r * n + k] as number) * (a[j * n + k] as number);
+      y[r * n + j] = sum;
     }
-  }
   return y;
+}
+
+/** y += factor · row `c` of A; unrolled, because this is the inner loop of descent and GPTQ. */
+export function addRow(y: Float64Array, factor: number, a: Float64Array, c: number): void {
+  const n = y.length;
+  const whole = n - (n % 4);
+  let at = c * n;
+  for (let j = 0; j < whole; j += 4, at += 4) {
+    y[j] = (y[j] as number) + factor * (a[at] as number);
+    y[j + 1] = (y[j + 1] as number) + factor * (a[at + 1] as number);
+    y[j + 2] = (y[j + 2] as number) + factor * (a[at + 2] as number);
+    y[j + 3] = (y[j + 3] as number) + factor * (a[at + 3] as number);
+  }
+  for (let j = whole; j < n; j++, at++) y[j] = (y[j] as number) + factor * (a[at] as number);
 }
 
 /** Σ x_i y_i. */

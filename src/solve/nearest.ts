@@ -1,12 +1,8 @@
 /** Round to nearest: the baseline every solver is held to, and the shared end of every solver. */
-import {
-  dequantize,
-  type LayerError,
-  type LayerProblem,
-  type LayerSolution,
-  type QuantizedMatrix,
-} from './problem.js';
-import { biasFor, quadraticOf, relativeErrorOf } from './quadratic.js';
+import { multiply } from './linear-algebra.js';
+import { relativeErrors } from './measure.js';
+import { dequantize, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
+import { biasFor, quadraticOf, type Product } from './quadratic.js';
 import { fitScales, nearestCodes, type ScaleRule } from './scales.js';
 
 export interface NearestOptions {
@@ -14,58 +10,60 @@ export interface NearestOptions {
 }
 
 /** Nearest codes with scales by the given rule (least weight error by default). */
-export function nearest(problem: LayerProblem, options: Partial<NearestOptions> = {}): LayerSolution {
+export function nearest(
+  problem: LayerProblem,
+  options: Partial<NearestOptions> = {},
+  product: Product = multiply,
+): Promise<LayerSolution> {
   const rule = options.scales ?? 'mse';
-  const codes = nearestCodes(problem, fitScales(problem, rule, quadraticOf(problem, 0)));
-  return settle(problem, 'nearest', codes, rule === 'mse' ? codes : baseline(problem));
+  if (rule === 'mse') {
+    const codes = baseline(problem);
+    return settle(problem, 'nearest', codes, codes, product);
+  }
+  const quadratic = quadraticOf(problem, 0);
+  const codes = nearestCodes(problem, fitScales(problem, rule, quadratic));
+  return settle(problem, 'nearest', codes, baseline(problem), product);
 }
 
 /** Nearest rounding with least-squares scales. */
 export function baseline(problem: LayerProblem): QuantizedMatrix {
-  return nearestCodes(problem, fitScales(problem, 'mse', quadraticOf(problem, 0)));
+  return nearestCodes(problem, fitScales(problem, 'mse'));
 }
 
 /**
  * The solution for codes a solver found: errors beside those of nearest, the bias correction, and nearest itself when
  * the codes are no better on the layer's own objective.
  */
-export function settle(
+export async function settle(
   problem: LayerProblem,
   solver: string,
   found: QuantizedMatrix,
   nearestMatrix: QuantizedMatrix = baseline(problem),
-): LayerSolution {
-  const reference = measure(problem, nearestMatrix);
-  const own = found === nearestMatrix ? reference : measure(problem, found);
-  const fellBack = found !== nearestMatrix && !(own.fit < reference.fit);
-  const kept = fellBack ? reference : own;
-  const error: LayerError = {
-    nearest: reference.fit,
-    fit: kept.fit,
-    ...(kept.heldOut === undefined ? {} : { heldOut: kept.heldOut }),
-    ...(reference.heldOut === undefined ? {} : { heldOutNearest: reference.heldOut }),
-  };
+  product: Product = multiply,
+): Promise<LayerSolution> {
+  const [own, reference] = [found, nearestMatrix].map((quantized) => {
+    const values = dequantize(problem, quantized);
+    return { values, bias: problem.freeBias ? biasFor(problem, values) : undefined };
+  }) as [{ bias?: Float64Array; values: Float64Array }, { bias?: Float64Array; values: Float64Array }];
+  const measure = (moments: LayerProblem['moments']): Promise<number[]> =>
+    relativeErrors(problem, moments, [own, reference], product);
+  const [fit = 0, fitNearest = 0] = await measure(problem.moments);
+  const [heldOut, heldOutNearest] = problem.heldOut === undefined ? [] : await measure(problem.heldOut);
+  const fellBack = found !== nearestMatrix && !(fit < fitNearest);
+  const kept = fellBack ? { ...nearestMatrix, ...reference } : { ...found, ...own };
+  const keptHeldOut = fellBack ? heldOutNearest : heldOut;
   return {
     solver,
-    ...(fellBack ? nearestMatrix : found),
+    codes: kept.codes,
+    scale: kept.scale,
+    zeroPoint: kept.zeroPoint,
     ...(kept.bias === undefined ? {} : { biasCorrection: kept.bias }),
-    error,
+    error: {
+      nearest: fitNearest,
+      fit: fellBack ? fitNearest : fit,
+      ...(keptHeldOut === undefined ? {} : { heldOut: keptHeldOut }),
+      ...(heldOutNearest === undefined ? {} : { heldOutNearest }),
+    },
     fellBack,
-  };
-}
-
-function measure(
-  problem: LayerProblem,
-  quantized: QuantizedMatrix,
-): { fit: number; heldOut?: number; bias?: Float64Array } {
-  const values = dequantize(problem, quantized);
-  const bias = problem.freeBias ? biasFor(problem, values) : undefined;
-  const fit = relativeErrorOf(problem, problem.moments, values, bias);
-  return {
-    fit,
-    ...(problem.heldOut === undefined
-      ? {}
-      : { heldOut: relativeErrorOf(problem, problem.heldOut, values, bias) }),
-    ...(bias === undefined ? {} : { bias }),
   };
 }

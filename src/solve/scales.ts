@@ -1,7 +1,7 @@
 /** Starting scales and zero points: absolute maximum, least weight error, least output error by the Gram matrix. */
 import { roundHalfEven } from '../tensor/index.js';
 import { dequantize, type LayerProblem, type QuantizedMatrix, type WeightGrid } from './problem.js';
-import { byGroup, type Quadratic } from './quadratic.js';
+import { costAt, gradientAt, type Quadratic } from './quadratic.js';
 
 /** How a starting scale is chosen. */
 export type ScaleRule = 'absmax' | 'mse' | 'gram';
@@ -23,18 +23,20 @@ interface Candidate {
  * `absmax` covers all weights, `mse` clips where that lowers Σ(ŵ − w)², `gram` varies the latter's scale to lower the
  * objective itself, nearest codes throughout.
  */
-export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic: Quadratic): CellParameters {
+export function fitScales(problem: LayerProblem, rule: 'absmax' | 'mse'): CellParameters;
+export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic: Quadratic): CellParameters;
+export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic?: Quadratic): CellParameters {
   const cells = problem.sharing.sets * problem.sharing.blocks;
   const fitted = { scale: new Float64Array(cells), zeroPoint: new Int32Array(cells) };
   for (const [cell, members] of cellMembers(problem).entries()) {
     const values = Float64Array.from(members, (i) => problem.weight[i] as number);
     const { scale, zeroPoint } =
       rule === 'absmax' ? covering(values, problem.grid, 1) : leastSquares(values, problem.grid);
-    fitted.scale[cell] = Math.max(scale, problem.minimumScale?.[cell] ?? 0);
+    fitted.scale[cell] = Math.fround(Math.max(scale, problem.minimumScale?.[cell] ?? 0));
     fitted.zeroPoint[cell] = zeroPoint;
   }
   const isFree = (problem.grid.scale ?? 'float') === 'float';
-  return rule === 'gram' && isFree ? rescaled(problem, quadratic, fitted) : fitted;
+  return rule === 'gram' && isFree && quadratic !== undefined ? rescaled(problem, quadratic, fitted) : fitted;
 }
 
 /** Nearest code of every weight; 0 stays exactly representable where a mask forbids a weight. */
@@ -154,21 +156,17 @@ function rescaled(problem: LayerProblem, quadratic: Quadratic, start: CellParame
 }
 
 /** Objective of given codes, summed over the rows that share scales, [sets]. */
-export function costBySet(
-  problem: LayerProblem,
-  quadratic: Quadratic,
-  quantized: QuantizedMatrix,
-): Float64Array {
-  const { rows, cols, sharing, importance } = problem;
+function costBySet(problem: LayerProblem, quadratic: Quadratic, quantized: QuantizedMatrix): Float64Array {
   const values = dequantize(problem, quantized);
-  const product = byGroup(problem, values, quadratic.gram);
-  const cost = new Float64Array(sharing.sets);
-  for (let r = 0, i = 0; r < rows; r++) {
-    let form = quadratic.energy[r] as number;
-    for (let c = 0; c < cols; c++, i++)
-      form += (values[i] as number) * ((product[i] as number) - 2 * (quadratic.linear[i] as number));
+  return sumBySet(problem, costAt(problem, quadratic, values, gradientAt(problem, quadratic, values)));
+}
+
+/** Costs of rows, weighted by importance, summed over the rows that share scales. */
+export function sumBySet({ sharing, importance }: LayerProblem, cost: Float64Array): Float64Array {
+  const sums = new Float64Array(sharing.sets);
+  cost.forEach((c, r) => {
     const set = sharing.rowSet[r] as number;
-    cost[set] = (cost[set] as number) + (importance?.[r] ?? 1) * form;
-  }
-  return cost;
+    sums[set] = (sums[set] as number) + (importance?.[r] ?? 1) * c;
+  });
+  return sums;
 }

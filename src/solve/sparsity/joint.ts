@@ -1,10 +1,11 @@
 /** Mask and weights, or mask and codes, chosen together: descent over both on the layer's quadratic. */
 import { assert } from '../../core/index.js';
-import { cheaperBySet, descend } from '../descent.js';
+import { cheaperBySet, descend, type Descended } from '../descent.js';
 import { gptqCodes, gptqFactors } from '../gptq.js';
 import { settle } from '../nearest.js';
 import { groupOf, type LayerProblem, type LayerSolution, type QuantizedMatrix } from '../problem.js';
-import { byGroup, quadraticOf, type Quadratic } from '../quadratic.js';
+import { dot } from '../linear-algebra.js';
+import { gradientAt, quadraticOf, type Quadratic } from '../quadratic.js';
 import { fitScales, nearestCodes, type ScaleRule } from '../scales.js';
 import { exchangePass, realSweep, type SparseRow } from './exchange.js';
 import { magnitudeMask, wandaMask } from './masks.js';
@@ -50,12 +51,12 @@ export interface SparseSolution extends LayerSolution {
  *
  * @param columns the pattern's column order (`patternColumns`)
  */
-export function jointSparse(
+export async function jointSparse(
   problem: LayerProblem,
   columns: Int32Array,
   pattern: Pattern,
   options: Partial<JointOptions> = {},
-): SparseSolution {
+): Promise<SparseSolution> {
   const settings = { ...JOINT_DEFAULTS, ...options };
   const quadratic = quadraticOf(problem, settings.damping);
   const factors = gptqFactors(quadratic, problem.cols, true);
@@ -66,14 +67,18 @@ export function jointSparse(
       exchangeCodes(problem, quadratic, columns, pattern, codes, pruned.mask, settings),
     );
   });
-  const best = found.reduce((a, b) => cheaperBySet(problem, quadratic, a, b));
+  const best = found.reduce((a, b) => cheaperBySet(problem, a, b));
   return settleSparse(problem, 'joint', best);
 }
 
 /** A solution for sparse codes: measured against nearest rounding under the same mask. */
-export function settleSparse(problem: LayerProblem, solver: string, found: QuantizedMatrix): SparseSolution {
+export async function settleSparse(
+  problem: LayerProblem,
+  solver: string,
+  found: QuantizedMatrix,
+): Promise<SparseSolution> {
   const mask = maskOf(problem, found);
-  return { ...settle({ ...problem, mask }, solver, found), mask };
+  return { ...(await settle({ ...problem, mask }, solver, found)), mask };
 }
 
 /** A start by name, with real weights that keep its mask. */
@@ -101,10 +106,11 @@ export function pruneByExchange(
 ): PrunedMatrix {
   const mask = Uint8Array.from(start.mask);
   const weight = Float64Array.from(start.weight);
-  const gradient = gradientOf(problem, quadratic, weight);
+  const gradient = gradientAt(problem, quadratic, weight);
   for (let r = 0; r < problem.rows; r++) {
     const row = rowAt(problem, quadratic, r, mask, weight, gradient);
-    const energy = quadratic.energy[r] as number;
+    const own = (all: Float32Array | Float64Array) => all.subarray(r * problem.cols, (r + 1) * problem.cols);
+    const energy = dot(own(quadratic.reference), own(quadratic.linear));
     for (let round = 0; round < rounds; round++) {
       const gained = -realSweep(row);
       const moved = exchanges ? exchangePass(row, columns, pattern) : 0;
@@ -136,7 +142,7 @@ function exchangeCodes(
   start: QuantizedMatrix,
   startingMask: Uint8Array,
   { rounds, refits }: JointOptions,
-): QuantizedMatrix {
+): Descended {
   const mask = Uint8Array.from(startingMask);
   let codes = descend({ ...problem, mask }, quadratic, start, { refits });
   for (let round = 0; round < rounds; round++) {
@@ -165,7 +171,7 @@ function exchangeAll(
       const cell = cellAt(r, c);
       values[i] = ((codes[i] as number) - (zeroPoint[cell] as number)) * (scale[cell] as number);
     }
-  const gradient = gradientOf(problem, quadratic, values);
+  const gradient = gradientAt(problem, quadratic, values);
   let exchanges = 0;
   for (let r = 0; r < rows; r++) {
     const step = Float64Array.from({ length: cols }, (_, c) => scale[cellAt(r, c)] as number);
@@ -197,12 +203,6 @@ function rowAt(
     values: values.subarray(from, to),
     gradient: gradient.subarray(from, to),
   };
-}
-
-/** Hŵ − t for every row, [rows × cols]. */
-function gradientOf(problem: LayerProblem, quadratic: Quadratic, values: Float64Array): Float64Array {
-  const product = byGroup(problem, values, quadratic.gram);
-  return product.map((p, i) => p - (quadratic.linear[i] as number));
 }
 
 /** 1 where a code is not that of zero. */
