@@ -4,7 +4,14 @@ import { createRng } from '../../src/core/index.js';
 import { inferValueTypes, openSession } from '../../src/engine/index.js';
 import { graph, loadTensor, model, node, readModel, value, type Model } from '../../src/onnx/index.js';
 import { convertOpset } from '../../src/rewrite/index.js';
-import { createProgram, inlineModel, openProgram, pullBack } from '../../src/program/index.js';
+import {
+  createProgram,
+  gradients,
+  inlineModel,
+  openProgram,
+  pullBack,
+  runProgram,
+} from '../../src/program/index.js';
 import { tensor, type Tensor } from '../../src/tensor/index.js';
 
 /** Logits as the runtime computes them, and their gradients by a weight and the input against central differences. */
@@ -80,6 +87,27 @@ describe('the gradient of a whole model', () => {
     const name = source.graph.nodes.find((n) => n.opType === 'Conv')?.inputs[1] ?? '';
     await checkWeight('fixtures/fashion-vit/vit.onnx', name, { output: 'logits' });
   });
+});
+
+it('gradients of all weights of the CNN have the same bytes with one thread and with two', async () => {
+  const { model: source } = await convertOpset(readModel('fixtures/fashion-cnn/cnn.onnx'), 21);
+  const types = await inferValueTypes(source);
+  const rng = createRng(5);
+  const image = Float32Array.from({ length: 16 * 784 }, () => rng.normal());
+  const slopes = async (threads: number) => {
+    const p = createProgram();
+    const input = p.constant(tensor('float32', [16, 1, 28, 28], image));
+    const weights = Object.fromEntries(
+      [...source.graph.initializers]
+        .filter(([, stored]) => stored.dims.length > 0)
+        .map(([name, stored]) => [name, p.constant(loadTensor(stored))]),
+    );
+    const { logits } = inlineModel(p, source, ['logits'], { types, bind: { input, ...weights } });
+    if (logits === undefined) throw new Error('no output');
+    const loss = p.reduceMean(p.square(logits));
+    return runProgram(p, gradients(p, loss, weights), {}, { threads });
+  };
+  expect(await slopes(2)).toEqual(await slopes(1));
 });
 
 describe('inlined parts', () => {
