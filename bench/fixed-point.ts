@@ -2,7 +2,7 @@
  * Integer arithmetic on real models: bit for bit between the interpreter, the runtime and compiled C++, and what number
  * formats cost in accuracy. Prints the tables of docs/fixed-point.md.
  *
- * Usage: npm run bench:fixed-point -- FOLDER [bits] [formats] [widths] [model …]
+ * Usage: npm run bench:fixed-point -- FOLDER [bits] [formats] [widths] [adapt] [model …]
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { testVectors, writeCpp } from '../src/emit/index.js';
 import { interpret, type IntegerProgram } from '../src/emit/integer/index.js';
 import { openSession } from '../src/engine/index.js';
+import { informationWordLength } from '../src/formats/index.js';
 import { writeModel, type Model } from '../src/onnx/index.js';
 import { toFloat32, type Tensor } from '../src/tensor/index.js';
 import { integerBenchModel, testInputs, type IntegerBench } from './integer-models.js';
@@ -118,8 +119,9 @@ const FORMATS = [
   ['fix8', 'int6', 'mse'],
   ['fix8', 'pot8k1', 'mse'],
   ['fix8', 'pot8k2', 'mse'],
-  ['fix8', 'pot12k2', 'mse'],
+  ['fix8', 'pot8k3', 'mse'],
   ['fix8', 'pot12t2', 'mse'],
+  ['fix8', 'pot12t3', 'mse'],
   ['dfp16', 'dfp16', 'range'],
   ['dfp12', 'dfp12', 'range'],
   ['dfp8', 'dfp8', 'range'],
@@ -172,8 +174,66 @@ async function accumulatorTable(chosen: readonly BenchModel[]): Promise<void> {
   }
 }
 
+/** Resolutions that give AdaPT's criterion the narrow words at which formats differ. */
+const RESOLUTIONS = [8, 12, 20, 40] as const;
+const EPSILON = 1e-2;
+
+/** The weighted layers of a plan with their initializers. */
+function weightedLayers({ plan }: IntegerBench): { node: string; initializer: string }[] {
+  return Object.values(plan.nodes).flatMap(({ node, opType, weights }) => {
+    const initializer = Object.values(weights)[0];
+    return initializer === undefined || !['Conv', 'Gemm', 'MatMul'].includes(opType)
+      ? []
+      : [{ node, initializer }];
+  });
+}
+
+/** Word lengths by information content against the same width everywhere, weights only, one scale a tensor. */
+async function adaptTable(chosen: readonly BenchModel[]): Promise<void> {
+  console.log('\nAdaPT word lengths against uniform ones; activations fix8, scales by range, one a tensor\n');
+  console.log('| model | resolution | word lengths | mean bits | score | uniform, bits: score |');
+  console.log('| --- | --- | --- | --- | --- | --- |');
+  const scoreOf = async (bench: IntegerBench, model: BenchModel): Promise<number> => {
+    const path = join(temporary, `${model.name}.onnx`);
+    writeModel(bench.emitted.model, path);
+    return (await score(folder, model, path))[0]!.value;
+  };
+  for (const model of chosen) {
+    const base = { activations: 'fix8', weights: 'fix8', granularity: 'tensor' } as const;
+    const plain = await integerBenchModel(folder, model, base);
+    const layers = weightedLayers(plain).map(({ node, initializer }) => {
+      const values = plain.weights(initializer);
+      return { node, values };
+    });
+    const total = layers.reduce((sum, { values }) => sum + values.length, 0);
+    const uniform = new Map<number, number>();
+    for (const resolution of RESOLUTIONS) {
+      const words = layers.map(({ values }) =>
+        informationWordLength({ values }, { resolution, epsilon: EPSILON }),
+      );
+      const mean = layers.reduce((sum, { values }, i) => sum + values.length * words[i]!.bits, 0) / total;
+      const nodes = layers.map(({ node }, i) => ({ match: { node }, weights: `fix${words[i]!.bits}` }));
+      const adapted = await scoreOf(await integerBenchModel(folder, model, { ...base, nodes }), model);
+      for (const bits of [Math.floor(mean), Math.ceil(mean)]) {
+        if (uniform.has(bits)) continue;
+        const bench = await integerBenchModel(folder, model, { ...base, weights: `fix${bits}` });
+        uniform.set(bits, await scoreOf(bench, model));
+      }
+      const spread = `${Math.min(...words.map((w) => w.bits))}…${Math.max(...words.map((w) => w.bits))}`;
+      const others = [Math.floor(mean), Math.ceil(mean)].map((b) => `${b}: ${uniform.get(b)!.toFixed(2)}`);
+      const cells = [model.name, resolution, spread, mean.toFixed(2), adapted.toFixed(2), others.join(', ')];
+      console.log(`| ${cells.join(' | ')} |`);
+    }
+  }
+}
+
 const words = process.argv.slice(3);
-const TABLES = { bits: bitForBit, formats: formatCosts, widths: accumulatorTable } as const;
+const TABLES = {
+  bits: bitForBit,
+  formats: formatCosts,
+  widths: accumulatorTable,
+  adapt: adaptTable,
+} as const;
 const wantedTables = (Object.keys(TABLES) as (keyof typeof TABLES)[]).filter(
   (table) => words.every((word) => !(word in TABLES)) || words.includes(table),
 );

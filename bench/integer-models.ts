@@ -1,11 +1,11 @@
 /** Integer and QDQ forms of a benchmark model from the same plan, and its test inputs. */
 import { join } from 'node:path';
 import { assignRanges } from '../src/calibrate/index.js';
-import { createContext } from '../src/core/index.js';
+import { createContext, required } from '../src/core/index.js';
 import { openDataSet } from '../src/data/index.js';
 import { emitInteger, emitQdq, opsetForSettings, type EmittedIntegers } from '../src/emit/index.js';
 import { type FitMethod } from '../src/formats/index.js';
-import { feedInputs, readModel, type Model } from '../src/onnx/index.js';
+import { feedInputs, loadTensor, readModel, type Model } from '../src/onnx/index.js';
 import { loadModel } from '../src/pipeline/index.js';
 import { statisticsFrom } from '../src/pipeline/calibrate.js';
 import {
@@ -14,6 +14,7 @@ import {
   planQuantization,
   preferUnsigned,
   valuesToCalibrate,
+  type Plan,
   type PlanSettings,
 } from '../src/plan/index.js';
 import { roundToNearest } from '../src/solve/index.js';
@@ -23,13 +24,15 @@ import { inFolder, type BenchModel } from './models.js';
 const ctx = createContext();
 
 export interface IntegerBench {
+  readonly plan: Plan;
   readonly emitted: EmittedIntegers;
   readonly qdq: Model;
+  /** Values of a float weight. */
+  weights(initializer: string): Float32Array;
 }
 
-export interface IntegerSettings extends Pick<PlanSettings, 'activations' | 'weights'> {
+export interface IntegerSettings extends Partial<PlanSettings> {
   readonly fit?: FitMethod;
-  readonly nodes?: PlanSettings['nodes'];
 }
 
 /** GELU and 16-bit types exist as operators and QDQ types from here on. */
@@ -57,6 +60,8 @@ export async function integerBenchModel(
     }),
   );
   return {
+    plan,
+    weights: (name) => toFloat32(loadTensor(required(loaded.model.graph.initializers.get(name), name), name)),
     emitted: await emitInteger(loaded.model, plan, solved, loaded.types, calibrated),
     qdq: emitQdq(loaded.model, plan, solved),
   };
