@@ -1,5 +1,4 @@
 /** Preprocessing by the names under which models are published. */
-import { type PreprocessSpec } from './spec.js';
 
 /** Resize the shorter side to 256 (for 224) and keep the centre. */
 const CENTRE = { fit: 'crop', cropFraction: 0.875 } as const;
@@ -18,6 +17,6 @@ export const PREPROCESS_PRESETS = {
   unit: { scale: 1 / 255 },
   /** Numbers as they are stored. */
   raw: {},
-} as const satisfies Record<string, PreprocessSpec>;
+} as const;
 
 export type PreprocessPreset = keyof typeof PREPROCESS_PRESETS;
