@@ -98,6 +98,13 @@ function writeWhole(path: string, chunks: Iterable<Uint8Array | string>): void {
 /** Bytes written at once; system calls do not take more than 2 GiB. */
 const WRITE_LIMIT = 2 ** 30;
 
+/** The folder and those above it. One at a time: where a file system refuses with ENOENT, `recursive` never returns. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path);
+}
+
 function writeAll(file: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;)
     done += writeSync(file, bytes, done, Math.min(WRITE_LIMIT, bytes.length - done));

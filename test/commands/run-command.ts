@@ -20,7 +20,10 @@ export async function runCommand(command: typeof Command, ...argv: string[]): Pr
   process.exitCode = undefined;
   try {
     const run = (command as unknown as CommandClass).run.bind(command);
-    const { stdout, stderr, error } = await captureOutput(() => run(argv, { root }));
+    const { stdout, stderr, error } = await captureOutput(() => run(argv, { root }), {
+      // Under NODE_ENV=test, oclif adds warnings for developers.
+      testNodeEnv: 'production',
+    });
     if (error !== undefined) throw error;
     return { stdout, stderr, exit: Number(process.exitCode ?? 0) };
   } finally {
