@@ -2,7 +2,13 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { assignRanges, hashModel, type RangeChoice } from '../calibrate/index.js';
 import { FxqError, canonicalJson, checkAbort, writeOutputs, type Context, type Note } from '../core/index.js';
-import { emitModel, opsetForSettings, type CalibratedRanges, type Form } from '../emit/index.js';
+import {
+  emitModel,
+  isIntegerForm,
+  opsetForSettings,
+  type CalibratedRanges,
+  type Form,
+} from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { writeModel, type Model } from '../onnx/index.js';
@@ -199,7 +205,8 @@ function solve(
 ): SolvedPlan {
   const progress = ctx.start('Rounding weights');
   const weights = roundToNearest(model.graph, plan, choice.weightRange);
-  const saturation = findSaturation(model.graph, plan, weights);
+  // The integer forms store weights so that no processor saturates.
+  const saturation = isIntegerForm(request.emit) ? [] : findSaturation(model.graph, plan, weights);
   progress.finish(`Rounded ${weights.size} weights`);
   if (saturation.length === 0 || !request.avoidSaturation) {
     if (saturation.length > 0) ctx.note(saturationNote(saturation));

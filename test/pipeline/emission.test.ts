@@ -1,0 +1,81 @@
+/** The forms of output, from a trained model to files: what is written, and that the integer model is a good one. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { createContext } from '../../src/core/index.js';
+import { openDataSet } from '../../src/data/index.js';
+import { type Form, type IntegerTable } from '../../src/emit/index.js';
+import { feedInputs, readModel } from '../../src/onnx/index.js';
+import { quantize, readManifest, type QuantizeRequest } from '../../src/pipeline/index.js';
+import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
+import { argmax } from '../../src/tensor/index.js';
+import { temporaryFolder } from '../helpers/folder.js';
+import { runModel } from '../emit/integer/integer-model.js';
+
+const folder = temporaryFolder();
+const MODEL = 'fixtures/fashion-cnn/cnn.onnx';
+const preprocess = { scale: 1 / 255, mean: 0.286, std: 0.353 };
+const DATA = { path: 'fixtures/fashion-mnist/calibration.npz', samples: 64, preprocess };
+const ctx = createContext();
+
+function request(out: string, emit: Form, settings: Partial<PlanSettings>): QuantizeRequest {
+  return {
+    model: MODEL,
+    out: join(folder, out),
+    plan: { ...DEFAULT_SETTINGS, ...settings },
+    emit,
+    ranges: { method: 'minmax' },
+    weightRange: 'range',
+    statistics: { kind: 'data', spec: DATA },
+    avoidSaturation: false,
+    externalData: false,
+    dryRun: false,
+    locked: false,
+  };
+}
+
+/** Share of test samples on which two models choose the same class. */
+async function agreement(a: string, b: string): Promise<number> {
+  const spec = { path: 'fixtures/fashion-mnist/test.npz', samples: 200, preprocess };
+  const data = await openDataSet(spec, feedInputs(readModel(MODEL).graph), ctx);
+  for await (const { inputs } of data.batches(200)) {
+    const feeds = Object.fromEntries(inputs);
+    const [x, y] = [await runModel(readModel(a), feeds), await runModel(readModel(b), feeds)];
+    const [[first], [second]] = [[...x.values()], [...y.values()]];
+    const width = first!.length / 200;
+    const row = (data: Float32Array, i: number): number => argmax(data.subarray(i * width, (i + 1) * width));
+    return (
+      Array.from({ length: 200 }, (_, i) => Number(row(first!, i) === row(second!, i))).reduce(
+        (s, e) => s + e,
+      ) / 200
+    );
+  }
+  return 0;
+}
+
+describe('quantize', () => {
+  it('writes true fixed point as a model, C++ and a table', async () => {
+    const settings = { target: 'integer', weights: 'fix8', activations: 'fix8' };
+    const { out, manifestFile } = await quantize(request('net.v1.onnx', 'cpp', settings), ctx);
+    for (const name of ['net_v1.h', 'net_v1.cpp', 'net_v1_test.cpp', 'net_v1.vectors.bin'])
+      expect(existsSync(join(folder, name))).toBe(true);
+    const text = readFileSync(join(folder, 'net.v1.integer.json'), 'utf8');
+    const table = JSON.parse(text) as IntegerTable;
+    expect(table.values.map((v) => v.format)).toContain('ufix8');
+    for (const { binaryPoint, scale } of table.values) expect(scale).toBe(2 ** -binaryPoint!);
+    for (const { bits, calibratedBits } of table.accumulators)
+      expect(calibratedBits).toBeLessThanOrEqual(bits);
+    expect(readManifest(manifestFile).settings).toMatchObject({ emit: 'cpp' });
+    expect(await agreement(MODEL, out)).toBeGreaterThan(0.95);
+  });
+
+  it('writes integer operators, and QOperators', async () => {
+    const integer = await quantize(request('integer.onnx', 'integer', { target: 'integer' }), ctx);
+    const operators = await quantize(request('qoperator.onnx', 'qoperator', {}), ctx);
+    expect(integer.audit.float + operators.audit.float).toBe(0);
+    expect(await agreement(MODEL, integer.out)).toBeGreaterThan(0.95);
+    expect(await agreement(MODEL, operators.out)).toBeGreaterThan(0.95);
+    expect(operators.model.graph.nodes.map((n) => n.opType)).toContain('QLinearConv');
+    expect(integer.model.graph.nodes.every((n) => n.domain === '')).toBe(true);
+  });
+});
