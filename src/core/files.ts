@@ -85,7 +85,7 @@ function explained(path: string, action: () => void): void {
 }
 
 function writeWhole(path: string, chunks: Iterable<Uint8Array | string>): void {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const file = openSync(path, 'w');
   try {
     for (const chunk of chunks) writeAll(file, typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
