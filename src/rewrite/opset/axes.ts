@@ -8,7 +8,15 @@ import {
 } from '../../onnx/index.js';
 import { tensor } from '../../tensor/index.js';
 import { refuse } from '../rule.js';
-import { int64s, intsToInput, withInput, withoutAttributes, type Step, type StepTable } from './step.js';
+import {
+  int64s,
+  intsToInput,
+  typed,
+  withInput,
+  withoutAttributes,
+  type Step,
+  type StepTable,
+} from './step.js';
 import { scalarLike } from './scalar.js';
 
 /** Opset 10: `starts`, `ends` and `axes` became inputs. */
@@ -70,7 +78,7 @@ const dftAxis: Step = (node, site) => {
 export const AXES_STEPS: StepTable = {
   DFT: { 20: dftAxis },
   OneHot: { 11: oneHotIndices },
-  Pad: { 11: padInputs },
+  Pad: { 11: typed(padInputs) },
   Scatter: { 11: renameTo('ScatterElements') },
   Slice: { 10: sliceInputs },
   Split: { 13: intsToInput('split', 1), 18: splitParts },

@@ -1,10 +1,10 @@
 /** Raises the standard opset of a model, one version after the other, with its meaning kept. */
-import { createContext, FxqError, type Note } from '../../core/index.js';
-import { inferValueTypes } from '../../engine/index.js';
+import { FxqError, required, type Note } from '../../core/index.js';
 import {
   describeNode,
   functionsOf,
   irVersionFor,
+  loadTensor,
   operatorFacts,
   opsetOf,
   subgraphsOf,
@@ -12,13 +12,12 @@ import {
   type Graph,
   type Model,
   type Node,
-  type TensorType,
 } from '../../onnx/index.js';
 import { pack, type Tensor } from '../../tensor/index.js';
 import { editGraphs } from '../pass.js';
 import { isRefusal } from '../rule.js';
-import { uniqueNames } from '../rules/unique-names.js';
 import { type Scope } from '../scope.js';
+import { knownTypes, type KnownTypes } from './known-types.js';
 import { type Site, type Step } from './step.js';
 import { STEPS } from './steps.js';
 
@@ -41,14 +40,11 @@ export async function convertOpset(model: Model, target: number): Promise<Conver
   checkTarget(current, target);
   checkFunctions(model, target);
   checkOperators(model, target);
+  const needsTypes = stepsAhead(model.graph, current, target).some((step) => step.needsTypes);
+  const known = needsTypes ? await knownTypes(model) : undefined;
   const notes: Note[] = [];
-  let raised = model;
-  if (needsStep(model.graph, current, target)) {
-    raised = (await uniqueNames.run(model, createContext())).model;
-    const { types, error } = await knownTypes(raised);
-    for (let version = current + 1; version <= target; version++)
-      raised = raise(raised, version, types, notes, error);
-  }
+  let raised = known?.model ?? model;
+  for (let version = current + 1; version <= target; version++) raised = raise(raised, version, known, notes);
   if (model.rest?.trainingInfo !== undefined)
     notes.push(note(`the training graphs stay at opset ${current}`, 'warn'));
   const irVersion = Math.max(model.irVersion, irVersionFor(target));
@@ -97,12 +93,16 @@ const NAMED = 5;
 function refuseNodes(target: number, reasons: readonly string[], cause?: FxqError): void {
   if (reasons.length === 0) return;
   const more = reasons.length > NAMED ? [`and ${reasons.length - NAMED} more`] : [];
-  throw new FxqError(
-    'E_OPSET',
-    [`the model cannot be raised to opset ${target}`, ...reasons.slice(0, NAMED), ...more].join('\n  '),
-    `Export the model with opset ${target} or above.`,
-    { cause },
-  );
+  const because = cause === undefined ? [] : [cause.message];
+  const lines = [
+    `the model cannot be raised to opset ${target}`,
+    ...reasons.slice(0, NAMED),
+    ...more,
+    ...because,
+  ];
+  throw new FxqError('E_OPSET', lines.join('\n  '), `Export the model with opset ${target} or above.`, {
+    cause,
+  });
 }
 
 function* allNodes(graph: Graph): Iterable<Node> {
@@ -116,59 +116,39 @@ function stepOf(node: Node, version: number): Step | undefined {
   return node.domain === '' ? STEPS[node.opType]?.[version] : undefined;
 }
 
-function needsStep(graph: Graph, current: number, target: number): boolean {
+function stepsAhead(graph: Graph, current: number, target: number): Step[] {
   const versions = Array.from({ length: target - current }, (_, i) => current + 1 + i);
-  return [...allNodes(graph)].some((node) => versions.some((version) => stepOf(node, version) !== undefined));
-}
-
-/**
- * Types by name, from the runtime; the names must be unique across subgraphs. None when the runtime cannot load the
- * model, for its custom operators, say: what is declared must do then.
- */
-async function knownTypes(
-  model: Model,
-): Promise<{ readonly types: ReadonlyMap<string, TensorType>; readonly error?: FxqError }> {
-  try {
-    return { types: await inferValueTypes(model) };
-  } catch (error) {
-    if (error instanceof FxqError && error.code === 'E_RUNTIME') return { types: new Map(), error };
-    throw error;
-  }
+  return [...allNodes(graph)].flatMap((node) => versions.flatMap((version) => stepOf(node, version) ?? []));
 }
 
 /** The model at the next version. */
-function raise(
-  model: Model,
-  version: number,
-  types: ReadonlyMap<string, TensorType>,
-  notes: Note[],
-  inferenceError: FxqError | undefined,
-): Model {
+function raise(model: Model, version: number, known: KnownTypes | undefined, notes: Note[]): Model {
   const refused: string[] = [];
   const edited = editGraphs(model, (scope) => {
     const constants = new Map<string, string>();
     for (const node of scope.graph.nodes) {
       const step = stepOf(node, version);
       if (step === undefined) continue;
-      const result = step(node, createSite(node, scope, types, constants, notes));
+      const result = step(node, createSite(node, scope, known, constants, notes));
       if (isRefusal(result)) refused.push(`${describeNode(node)}: ${result.refused}`);
       else if (result !== node) scope.graph.replace(node, result);
     }
   });
-  refuseNodes(version, refused, inferenceError);
+  refuseNodes(version, refused, known?.error);
   return edited;
 }
 
 function createSite(
   node: Node,
-  { graph, type, constantTensor }: Scope,
-  types: ReadonlyMap<string, TensorType>,
+  scope: Scope,
+  known: KnownTypes | undefined,
   constants: Map<string, string>,
   notes: Note[],
 ): Site {
+  const { graph } = scope;
   return {
-    type: (value) => types.get(value) ?? type(value),
-    constantTensor,
+    type: (value) => required(known, `types for ${node.opType}`).types.get(value) ?? scope.type(value),
+    constantTensor: (value) => scope.constantTensor(value) ?? constantOf(graph.producer(value)),
     isRead: (value) => graph.isGraphOutput(value) || graph.consumers(value).length > 0,
     addConstant: (base, value) => {
       const key = contentKey(value);
@@ -181,6 +161,11 @@ function createSite(
     freshName: (base) => graph.uniqueName(base),
     note: (message, level = 'info') => void notes.push(note(message, level)),
   };
+}
+
+function constantOf(producer: Node | undefined): Tensor | undefined {
+  const value = producer?.opType === 'Constant' ? producer.attributes.get('value') : undefined;
+  return value?.kind === 'tensor' ? loadTensor(value.value) : undefined;
 }
 
 function contentKey({ dtype, dims, data }: Tensor): string {

@@ -3,7 +3,7 @@ import { floatAttribute, intAttribute, withAttributes, type Node } from '../../o
 import { tensor } from '../../tensor/index.js';
 import { refuse } from '../rule.js';
 import { scalarLike } from './scalar.js';
-import { int64s, withInput, withoutAttributes, type Site, type Step, type StepTable } from './step.js';
+import { int64s, withInput, typed, withoutAttributes, type Site, type Step, type StepTable } from './step.js';
 
 /** Opset 9: statistics are always one number a channel. */
 const batchNormChannels: Step = (node) =>
@@ -89,10 +89,10 @@ const groupNormChannels: Step = (node, site) => {
 
 export const NORMALIZATION_STEPS: StepTable = {
   BatchNormalization: { 9: batchNormChannels, 14: batchNormOutputs },
-  Clip: { 11: clipLimits },
+  Clip: { 11: typed(clipLimits) },
   Dropout: { 10: dropoutMask, 12: dropoutRatio },
-  GroupNormalization: { 21: groupNormChannels },
-  Hardmax: { 13: oneAxis },
-  LogSoftmax: { 13: oneAxis },
-  Softmax: { 13: oneAxis },
+  GroupNormalization: { 21: typed(groupNormChannels) },
+  Hardmax: { 13: typed(oneAxis) },
+  LogSoftmax: { 13: typed(oneAxis) },
+  Softmax: { 13: typed(oneAxis) },
 };

@@ -14,11 +14,20 @@ import { refuse, type Refusal } from '../rule.js';
  * Turns a node of one version of the standard operator set into one of the next that computes the same, or says why
  * that is not possible. The node returned has the same outputs.
  */
-export type Step = (node: Node, site: Site) => Node | Refusal;
+export interface Step {
+  (node: Node, site: Site): Node | Refusal;
+  /** Set for steps that ask for types, see {@link typed}: inferring them takes a session. */
+  readonly needsTypes?: true;
+}
+
+/** Marks a step that asks for the types of values. */
+export function typed(step: (node: Node, site: Site) => Node | Refusal): Step {
+  return Object.assign(step, { needsTypes: true } as const);
+}
 
 /** Where a node is converted: tells what is known of its values, and takes what has to be added. */
 export interface Site {
-  /** Element type and shape of a value, as far as they are known. */
+  /** Element type and shape of a value, as far as they are known. For {@link typed} steps only. */
   type(value: string): TensorType | undefined;
   /** Elements of a constant. */
   constantTensor(value: string): Tensor | undefined;

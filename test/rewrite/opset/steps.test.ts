@@ -292,12 +292,14 @@ const CASES: Case[] = [
   {
     name: 'Resize of opset 10, larger and smaller',
     opset: 10,
-    before: `(float32[1,2,7,9] x) => (a, b, c) {
+    before: `(float32[1,2,7,9] x) => (a, b, c, d) {
       up: float32[4] = {1, 1, 2, 1.4}
       down: float32[4] = {1, 1, 0.5, 0.6}
       a = Resize(x, up)
       b = Resize(x, down)
       c = Resize<mode="linear">(x, down)
+      two = Constant<value=float32[4] {1, 1, 2, 2}>()
+      d = Resize(x, two)
     }`,
     tolerance: ROUNDING,
   },
