@@ -73,6 +73,7 @@ export async function descent(
   const quadratic = quadraticOf(problem, settings.damping, hw);
   const usesGptq = settings.starts.includes('gptq') || settings.restarts > 0;
   const factors = usesGptq ? gptqFactors(quadratic, problem.cols, true) : [];
+  const nearestMatrix = baseline(problem);
   let best: Descended | undefined;
   const consider = async (start: QuantizedMatrix): Promise<void> => {
     const difference = distance(dequantize(problem, start), quadratic.reference);
@@ -87,7 +88,7 @@ export async function descent(
     best = best === undefined ? found : cheaperBySet(problem, best, found);
   };
   for (const rule of settings.scales) {
-    const parameters = fitScales(problem, rule, quadratic);
+    const parameters = rule === 'mse' ? nearestMatrix : fitScales(problem, rule, quadratic);
     for (const start of settings.starts)
       await consider(
         start === 'nearest'
@@ -97,7 +98,7 @@ export async function descent(
   }
   for (let i = 0; i < settings.restarts; i++)
     await consider(gptqCodes(problem, quadratic, required(best, 'a first descent'), factors));
-  return settle(problem, 'descent', required(best, 'a start of the descent'), baseline(problem), product);
+  return settle(problem, 'descent', required(best, 'a start of the descent'), nearestMatrix, product);
 }
 
 /**

@@ -28,10 +28,9 @@ export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic: Qua
 export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic?: Quadratic): CellParameters {
   const cells = problem.sharing.sets * problem.sharing.blocks;
   const fitted = { scale: new Float64Array(cells), zeroPoint: new Int32Array(cells) };
-  for (const [cell, members] of cellMembers(problem).entries()) {
-    const values = Float64Array.from(members, (i) => problem.weight[i] as number);
+  for (const [cell, values] of cellValues(problem).entries()) {
     const { scale, zeroPoint } =
-      rule === 'absmax' ? covering(values, problem.grid, 1) : leastSquares(values, problem.grid);
+      rule === 'absmax' ? covering(rangeOf(values), problem.grid, 1) : leastSquares(values, problem.grid);
     fitted.scale[cell] = Math.fround(Math.max(scale, problem.minimumScale?.[cell] ?? 0));
     fitted.zeroPoint[cell] = zeroPoint;
   }
@@ -63,25 +62,47 @@ export function nearestCode(x: number, zeroPoint: number, grid: WeightGrid): num
   return code < grid.low ? grid.low : code > grid.high ? grid.high : code;
 }
 
-/** Weight indices of every cell. */
-export function cellMembers(problem: Pick<LayerProblem, 'rows' | 'cols' | 'sharing'>): number[][] {
-  const { rows, cols, sharing } = problem;
-  const members = Array.from({ length: sharing.sets * sharing.blocks }, (): number[] => []);
-  for (let r = 0, i = 0; r < rows; r++) {
-    const base = (sharing.rowSet[r] as number) * sharing.blocks;
-    for (let c = 0; c < cols; c++, i++) members[base + (sharing.block[c] as number)]?.push(i);
-  }
-  return members;
+/** The weights of every cell. */
+function cellValues({ rows, cols, sharing, weight }: LayerProblem): Float64Array[] {
+  const { rowSet, sets, block, blocks } = sharing;
+  const sizes = new Int32Array(sets * blocks);
+  const each = (visit: (cell: number, i: number) => void): void => {
+    for (let r = 0, i = 0; r < rows; r++) {
+      const base = (rowSet[r] as number) * blocks;
+      for (let c = 0; c < cols; c++, i++) visit(base + (block[c] as number), i);
+    }
+  };
+  each((cell) => {
+    sizes[cell] = (sizes[cell] as number) + 1;
+  });
+  const values = Array.from(sizes, (size) => new Float64Array(size));
+  sizes.fill(0);
+  each((cell, i) => {
+    const at = sizes[cell] as number;
+    (values[cell] as Float64Array)[at] = weight[i] as number;
+    sizes[cell] = at + 1;
+  });
+  return values;
 }
 
-/** Scale and zero point that cover `share` of the range of the values; scale 1 for a cell of zeros. */
-function covering(values: Float64Array, grid: WeightGrid, share: number): Candidate {
-  let min = 0;
-  let max = 0;
-  for (const v of values) {
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** The least range that holds all values and zero. */
+function rangeOf(values: Float64Array): Range {
+  let [min, max] = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i] as number;
     if (v < min) min = v;
-    if (v > max) max = v;
+    else if (v > max) max = v;
   }
+  return { min, max };
+}
+
+/** Scale and zero point that cover `share` of a range; scale 1 for a cell of zeros. */
+function covering({ min, max }: Range, grid: WeightGrid, share: number): Candidate {
   const range = grid.symmetric
     ? Math.max(grid.low < 0 ? min / grid.low : 0, grid.high > 0 ? max / grid.high : 0)
     : (max - min) / (grid.high - grid.low);
@@ -97,11 +118,12 @@ function snapped(scale: number, { scale: rule = 'float' }: WeightGrid): number {
 
 /** Least Σ(ŵ − w)² over clipping ranges, coarse then fine, and for asymmetric grids the neighbouring zero points. */
 function leastSquares(values: Float64Array, grid: WeightGrid): Candidate {
-  let best = covering(values, grid, 1);
+  const range = rangeOf(values);
+  let best = covering(range, grid, 1);
   let least = squaredError(values, best, grid);
   let shareOfBest = 1;
   const consider = (share: number): void => {
-    const base = covering(values, grid, share);
+    const base = covering(range, grid, share);
     for (const shift of grid.symmetric ? [0] : [0, -1, 1]) {
       const zeroPoint = base.zeroPoint + shift;
       if (zeroPoint < grid.low || zeroPoint > grid.high) continue;
@@ -119,6 +141,7 @@ function leastSquares(values: Float64Array, grid: WeightGrid): Candidate {
   return best;
 }
 
+/** Σ(ŵ − w)² of nearest codes (ties upward, which changes nothing here). */
 function squaredError(values: Float64Array, { scale, zeroPoint }: Candidate, grid: WeightGrid): number {
   const low = grid.low - zeroPoint;
   const high = grid.high - zeroPoint;

@@ -27,6 +27,8 @@ export interface MomentsOptions {
   readonly memory: number;
   /** Share of the samples, the last ones, that is kept for the honest error. */
   readonly heldOut: number;
+  /** Samples to run, at most. */
+  readonly samples: number;
 }
 
 export const MOMENTS_DEFAULTS: MomentsOptions = {
@@ -34,6 +36,7 @@ export const MOMENTS_DEFAULTS: MomentsOptions = {
   batch: 64,
   memory: 512 * 2 ** 20,
   heldOut: 0.2,
+  samples: Infinity,
 };
 
 /** Moments of the samples codes are fitted to, and of those kept apart. */
@@ -69,11 +72,12 @@ export async function collectMoments(
   }
   const distinct = [...alike.values()].map((same) => required(same[0], 'a layer'));
   const shapes = await probeShapes(model, distinct, data, ctx);
-  const fit = fitSamples(data.samples, settings.heldOut);
+  const samples = Math.min(data.samples, settings.samples);
+  const fit = fitSamples(samples, settings.heldOut);
   const plans = distinct.map((layer) => planPatches(layer, shapes, fit, settings.rowsPerColumn));
   const found = new Map<WeightedLayer, SplitMoments>();
   for (const part of splitByMemory(plans, settings.memory)) {
-    const moments = await runPass(model, part, data, fit, settings.batch, ctx);
+    const moments = await runPass(model, part, data, { fit, samples, batch: settings.batch }, ctx);
     part.forEach(({ layer }, i) => {
       for (const same of alike.get(patchKey(layer)) ?? []) found.set(same, required(moments[i], 'moments'));
     });
@@ -152,8 +156,7 @@ async function runPass(
   model: Model,
   plans: readonly PatchPlan[],
   data: LayerData,
-  fit: number,
-  batch: number,
+  { fit, samples, batch }: { readonly fit: number; readonly samples: number; readonly batch: number },
   ctx: Context,
 ): Promise<SplitMoments[]> {
   const editor = new GraphEditor(model.graph);
@@ -165,7 +168,7 @@ async function runPass(
   const session = await openSession(tapped, { threads: ctx.threads });
   const runner = createRunner(session, data.carry);
   const rng = ctx.rng.fork('lattice');
-  const progress = ctx.start(`Measuring inputs of ${plans.length} layers`, data.samples);
+  const progress = ctx.start(`Measuring inputs of ${plans.length} layers`, samples);
   const sumOver = async (from: number, to: number): Promise<Sums[]> => {
     const sums = plans.map(({ layer }) => startSums(layer));
     for await (const { first, count, inputs } of data.batches(batch, from, to)) {
@@ -177,7 +180,7 @@ async function runPass(
   };
   try {
     const fitted = await sumOver(0, fit);
-    const apart = fit < data.samples ? await sumOver(fit, data.samples) : [];
+    const apart = fit < samples ? await sumOver(fit, samples) : [];
     progress.finish();
     return fitted.map((sums, i) => {
       const heldOut = apart[i];

@@ -32,7 +32,9 @@ export function startSums(layer: WeightedLayer): Sums {
   let count = 0;
   const mean = (part: Float64Array): Float64Array => {
     if (count === 0) throw new FxqError('E_DATA', `no input reached ${describeNode(layer.node)}`);
-    return part.map((v) => v / count);
+    const scaled = new Float64Array(part.length);
+    for (let i = 0; i < part.length; i++) scaled[i] = (part[i] as number) / count;
+    return scaled;
   };
   const split = (all: Float64Array, size: number): Float64Array[] =>
     Array.from({ length: groups }, (_, g) => mean(all.subarray(g * size, (g + 1) * size)));
