@@ -50,12 +50,12 @@ async function run(
 test('fixed and open layers compute what the quantized operators compute', async () => {
   const { layers, realize } = await studyOf(net, [batch!], weightsOnly('int8'));
   const [conv] = layers;
-  const weight = realize(conv!, {
+  const { weight } = await realize(conv!, {
     weights: 'float',
     activations: 'float',
     granularity: 'tensor',
     solver: 'none',
-  }).weight;
+  });
   const rounded: Realization = {
     weight,
     activation: { scale: Math.fround(0.03), zeroPoint: 120, low: 0, high: 255 },

@@ -54,7 +54,7 @@ export async function studyOf(
       const key = `${layer.node} ${candidateId(candidate)}`;
       const known = cache.get(key) ?? realize(model, layer, candidate);
       cache.set(key, known);
-      return known;
+      return Promise.resolve(known);
     },
   };
 }

@@ -10,7 +10,7 @@ import {
   type WeightedLayer,
 } from '../../solve/index.js';
 import { bitsOf, countMacs } from '../costs/index.js';
-import { type SearchLayer } from '../layers.js';
+import { type LayerCandidate, type SearchLayer } from '../layers.js';
 import { type ActivationGrid, type Realization } from '../simulate.js';
 import { backwardPass, type LayerGradients } from './backward.js';
 import { lossProbe } from './loss.js';
@@ -104,31 +104,39 @@ function scaledOutput(reference: Tensor): Tensor {
   return { ...reference, dtype: 'float32', data: toFloat32(reference).map((v) => v / perSample) };
 }
 
-function estimateAll(
+async function estimateAll(
   method: string,
   study: Study,
   layers: readonly SearchLayer[],
   gradients: readonly LayerGradients[],
   estimate: Estimate,
   work = 0,
-): Sensitivity {
+): Promise<Sensitivity> {
   const byLayer = new Map(layers.map((layer, i) => [layer, gradients[i]] as const));
-  const loss = study.groups.map((group) =>
-    group.candidates.map((candidate) => {
-      if (isFloat(candidate)) return 0;
-      return group.layers.reduce((sum, layer) => {
-        const realization = study.realize(layer, candidate);
-        const change = {
-          realization,
-          difference: differenceOf(study, layer.layer, realization),
-          bits: bitsOf(candidate.weights),
-          activationBits: bitsOf(candidate.activations),
-        };
-        return sum + estimate(layer, required(byLayer.get(layer), 'gradients of a layer'), change);
-      }, 0);
-    }),
-  );
+  const loss: number[][] = [];
+  for (const group of study.groups) {
+    const row: number[] = [];
+    for (const candidate of group.candidates) {
+      let sum = 0;
+      for (const layer of isFloat(candidate) ? [] : group.layers) {
+        const change = await changeOf(study, layer, candidate);
+        sum += estimate(layer, required(byLayer.get(layer), 'gradients of a layer'), change);
+      }
+      row.push(sum);
+    }
+    loss.push(row);
+  }
   return { method, loss, work: BACKWARD_WORK + work };
+}
+
+async function changeOf(study: Study, layer: SearchLayer, candidate: LayerCandidate): Promise<Change> {
+  const realization = await study.realize(layer, candidate);
+  return {
+    realization,
+    difference: differenceOf(study, layer.layer, realization),
+    bits: bitsOf(candidate.weights),
+    activationBits: bitsOf(candidate.activations),
+  };
 }
 
 function differenceOf({ model }: Study, { weight }: WeightedLayer, realization: Realization): Float32Array {

@@ -113,7 +113,8 @@ async function measureGroup(
         tallies.push([0]);
         continue;
       }
-      const settings = group.layers.flatMap((layer) => feedsOf(layer, realize(layer, candidate)));
+      const settings: [string, Tensor][] = [];
+      for (const layer of group.layers) settings.push(...feedsOf(layer, await realize(layer, candidate)));
       const losses: number[] = [];
       for (let b = 0; b < batches.length; b++) {
         const values = session.inputs

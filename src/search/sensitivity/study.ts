@@ -14,6 +14,9 @@ export interface StudyGroup {
   readonly candidates: readonly LayerCandidate[];
 }
 
+/** Numbers for a layer at a candidate; the same every time. */
+export type Realize = (layer: SearchLayer, candidate: LayerCandidate) => Promise<Realization>;
+
 /** A network, samples, and a question about its layers. */
 export interface Study {
   /** The prepared float model. */
@@ -29,7 +32,7 @@ export interface Study {
   readonly reference: readonly Tensor[];
   readonly groups: readonly StudyGroup[];
   /** Numbers of a candidate for one of its layers. */
-  readonly realize: (layer: SearchLayer, candidate: LayerCandidate) => Realization;
+  readonly realize: Realize;
 }
 
 /** Expected loss of each candidate with only its group changed, [groups][candidates]. */

@@ -11,6 +11,7 @@ import {
   splitHalfReliability,
   type Study,
 } from '../../../src/search/sensitivity/index.js';
+import { type LayerCandidate, type SearchLayer } from '../../../src/search/layers.js';
 import { simulate, type Realization } from '../../../src/search/simulate.js';
 import { softmax, toFloat32 } from '../../../src/tensor/index.js';
 import { loadTensor } from '../../../src/onnx/index.js';
@@ -46,6 +47,16 @@ const candidates = [
 ];
 const study = (): Promise<Study> => studyOf(net, samplesOf('x', [3, 8, 8], 24), candidates);
 
+async function realizations(
+  s: Study,
+  layers: readonly SearchLayer[],
+  candidate: LayerCandidate,
+): Promise<Map<string, Realization>> {
+  const found = new Map<string, Realization>();
+  for (const layer of layers) found.set(layer.node, await s.realize(layer, candidate));
+  return found;
+}
+
 /** The whole network once for every group and candidate. */
 async function bruteForce(s: Study, base = new Map<string, Realization>()): Promise<number[][]> {
   const layers = s.groups.flatMap((g) => g.layers);
@@ -53,10 +64,7 @@ async function bruteForce(s: Study, base = new Map<string, Realization>()): Prom
   for (const group of s.groups) {
     const row: number[] = [];
     for (const candidate of group.candidates) {
-      const changed = new Map([
-        ...base,
-        ...group.layers.map((l) => [l.node, s.realize(l, candidate)] as const),
-      ]);
+      const changed = new Map([...base, ...(await realizations(s, group.layers, candidate))]);
       const outputs = await outputsOf(
         withGraph(s.model, simulate(s.model.graph, layers, changed)),
         s.batches,
@@ -85,7 +93,11 @@ describe('measured', () => {
 
   test('measures around other candidates, too', async () => {
     const s = await study();
-    const base = new Map(s.groups.map((g) => [g.layers[0]!.node, s.realize(g.layers[0]!, candidates[1]!)]));
+    const base = await realizations(
+      s,
+      s.groups.map((g) => g.layers[0]!),
+      candidates[1]!,
+    );
     const { loss } = await measureSensitivity(s, ctx, base);
     expect(loss.flat()).toBeAllclose((await bruteForce(s, base)).flat(), { atol: 1e-7, rtol: 1e-3 });
   });
@@ -134,7 +146,7 @@ describe('cheap methods', () => {
     });
     const trace = exact / 4096;
     const weight = loadTensor(linear.graph.initializers.get('w')!).data as Float32Array;
-    const rounded = s.realize(s.groups[0]!.layers[0]!, s.groups[0]!.candidates[0]!).weight;
+    const { weight: rounded } = await s.realize(s.groups[0]!.layers[0]!, s.groups[0]!.candidates[0]!);
     const square = rounded.reduce((sum, w, i) => sum + (w - weight[i]!) ** 2, 0);
     const [estimate] = (await SENSITIVITIES.hessian(s, ctx)).loss[0]!;
     expect(estimate! / (((trace / 20) * square) / 2)).toBeCloseTo(1, 1);
