@@ -2,7 +2,7 @@
 import { required } from '../../core/index.js';
 import { sizeOf, stridesOf } from '../../tensor/index.js';
 import { broadcastDims, broadcastIndex, type Codes } from './codes.js';
-import { type Accumulators, type Operands } from './interpret.js';
+import { type Accumulators, type Operands } from './operands.js';
 import {
   type AxisSum,
   type Convolution,

@@ -2,7 +2,7 @@
 import { required } from '../../core/index.js';
 import { sizeOf, stridesOf } from '../../tensor/index.js';
 import { broadcastDims, broadcastIndex, stridedIndex, take, type Codes } from './codes.js';
-import { type Operands } from './interpret.js';
+import { type Operands } from './operands.js';
 import { type Concat, type Move } from './program.js';
 
 export function move({ x, movement }: Move, operands: Operands): Codes {

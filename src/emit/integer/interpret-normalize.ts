@@ -1,7 +1,7 @@
 /** Reference kernels of Softmax and LayerNormalization in integers. */
 import { parseFormat } from '../../formats/index.js';
 import { type Codes } from './codes.js';
-import { type Accumulators, type Operands } from './interpret.js';
+import { type Accumulators, type Operands } from './operands.js';
 import { type LayerNorm, type Softmax } from './program.js';
 import { resultWord } from './rescale.js';
 

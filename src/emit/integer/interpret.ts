@@ -14,6 +14,7 @@ import {
 } from './interpret-linear.js';
 import { layerNorm, softmax } from './interpret-normalize.js';
 import { concat, move } from './interpret-move.js';
+import { type Accumulators, type Operands } from './operands.js';
 import { type ArithmeticOp, type CodeValue, type IntegerOp, type IntegerProgram } from './program.js';
 import { channelRescaler, resultWord } from './rescale.js';
 
@@ -30,21 +31,6 @@ export interface InterpreterResult {
   readonly codes: ReadonlyMap<string, Codes>;
   /** Extreme final accumulator values by node. */
   readonly peaks: ReadonlyMap<string, AccumulatorPeak>;
-}
-
-/** Accumulator values before rescaling, with their shape. Float64, because they may exceed int32. */
-export interface Accumulators {
-  readonly dims: readonly number[];
-  readonly data: Float64Array;
-}
-
-/** Access to operands for the kernels. */
-export interface Operands {
-  /** Integers of a value or constant, zero point subtracted. */
-  integers(name: string): Codes;
-  /** Codes of a value as they are; of a constant its integers. */
-  codes(name: string): Codes;
-  value(name: string): CodeValue;
 }
 
 /**
