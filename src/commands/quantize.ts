@@ -17,6 +17,7 @@ const KEYS: FlagKeys = {
   activations: ['quantize', 'activations'],
   granularity: ['quantize', 'granularity'],
   emit: ['quantize', 'emit'],
+  accumulator: ['quantize', 'accumulator'],
   'weight-range': ['quantize', 'weightRange'],
   'avoid-saturation': ['quantize', 'avoidSaturation'],
   include: ['quantize', 'include'],
@@ -135,6 +136,11 @@ export default class Quantize extends BaseCommand {
       char: 'o',
       helpValue: 'FILE',
       description: 'Model to write. [default: the model with the preset in its name]',
+    }),
+    accumulator: Flags.string({
+      helpValue: 'BITS',
+      description:
+        'With --emit integer or cpp: bits that no sum of products may exceed; weights get coarser where needed.',
     }),
     'external-data': Flags.boolean({
       allowNo: true,

@@ -73,6 +73,7 @@ const quantize = z.strictObject({
   activations: activations.exactOptional(),
   granularity: granularity.exactOptional(),
   emit: z.enum(keys<Form>(FORMS)).exactOptional(),
+  accumulator: z.int().min(8).max(32).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
   avoidSaturation: z.boolean().exactOptional(),
   include: z.array(selector).exactOptional(),

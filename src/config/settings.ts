@@ -22,6 +22,7 @@ export interface QuantizeSettings {
   readonly out: string;
   readonly plan: PlanSettings;
   readonly emit: Form;
+  readonly accumulator?: number;
   readonly ranges: RangeChoice;
   readonly weightRange: FitMethod | 'auto';
   /** Where activation ranges come from; absent where nothing was given. */
@@ -76,13 +77,15 @@ export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
 
 export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
   const model = modelOf(config);
-  const { out, preset, emit, weightRange, avoidSaturation, externalData, locked } = config.quantize ?? {};
+  const { out, preset, emit, accumulator, weightRange, avoidSaturation, externalData, locked } =
+    config.quantize ?? {};
   const statistics = statisticsSource(config);
   return {
     model,
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
     plan: planSettings(config),
     emit: emit ?? 'qdq',
+    ...(accumulator === undefined ? {} : { accumulator }),
     ranges: rangeSettings(config),
     weightRange: weightRange ?? 'auto',
     ...(statistics === undefined ? {} : { statistics }),

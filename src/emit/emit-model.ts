@@ -37,6 +37,11 @@ export interface EmissionInput {
   readonly samples: readonly ReadonlyMap<string, Tensor>[];
 }
 
+/** `model.onnx` → `model.integer.json`: the table of formats and accumulators beside an integer model. */
+export function tablePath(model: string): string {
+  return `${model.replace(/\.onnx$/, '')}.integer.json`;
+}
+
 /** A file that goes beside the model. */
 export interface CompanionFile {
   readonly name: string;
@@ -59,7 +64,7 @@ export async function emitModel(form: Form, input: EmissionInput): Promise<Emiss
   if (form === 'qoperator') return { model: emitQOperator(emitQdq(model, plan, solved)), files: [] };
   const emitted = await emitInteger(model, plan, solved, types, calibrated);
   const table = {
-    name: `${input.name}.integer.json`,
+    name: tablePath(input.name),
     content: `${JSON.stringify(emitted.table, null, 2)}\n`,
   };
   return { model: emitted.model, files: form === 'cpp' ? [table, ...cppFiles(emitted, input)] : [table] };

@@ -4,6 +4,7 @@ export {
   FORMS,
   emitModel,
   isIntegerForm,
+  tablePath,
   type CompanionFile,
   type Emission,
   type EmissionInput,
@@ -11,6 +12,9 @@ export {
 } from './emit-model.js';
 export {
   emitInteger,
+  fitAccumulators,
+  sumsProducts,
+  type AccumulatorWidth,
   type CalibratedRanges,
   type EmittedIntegers,
   type IntegerTable,

@@ -4,6 +4,7 @@ import { assignRanges, hashModel, type RangeChoice } from '../calibrate/index.js
 import { FxqError, canonicalJson, checkAbort, writeOutputs, type Context, type Note } from '../core/index.js';
 import {
   emitModel,
+  fitAccumulators,
   isIntegerForm,
   opsetForSettings,
   type CalibratedRanges,
@@ -11,7 +12,7 @@ import {
 } from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
 import { type FitMethod } from '../formats/index.js';
-import { writeModel, type Model } from '../onnx/index.js';
+import { opsetOf, writeModel, type Model } from '../onnx/index.js';
 import {
   guardBiases,
   planQuantization,
@@ -47,6 +48,8 @@ export interface QuantizeRequest {
   readonly statistics?: StatisticsSource;
   /** Keeps the codes of channels that could saturate on processors without VNNI within ±64. */
   readonly avoidSaturation: boolean;
+  /** Bits that no sum of an integer form may exceed; weights of layers that would get coarser. */
+  readonly accumulator?: number;
   readonly externalData: boolean;
   /** Plans and solves, writes nothing. */
   readonly dryRun: boolean;
@@ -81,7 +84,13 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   for (const note of loaded.notes) ctx.note(note);
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
-  const solved = solve(loaded.model, calibrated, request, ctx);
+  const solved = await fitWidths(
+    loaded,
+    solve(loaded.model, calibrated, request, ctx),
+    calibrated,
+    request,
+    ctx,
+  );
   const { spec } = request.statistics ?? {};
   const { model, files } = await emitModel(request.emit, {
     model: loaded.model,
@@ -226,6 +235,40 @@ function solve(
   const safer = { ...plan, weights: guarded };
   const rounded = roundToNearest(model.graph, safer, choice.weightRange);
   return { plan: safer, weights: rounded, saturation: findSaturation(model.graph, safer, rounded) };
+}
+
+/** Coarser weights where sums would need more bits than asked for. */
+async function fitWidths(
+  { model, types }: LoadedModel,
+  solved: SolvedPlan,
+  { choice }: CalibratedPlan,
+  { accumulator, emit }: QuantizeRequest,
+  ctx: Context,
+): Promise<SolvedPlan> {
+  if (accumulator === undefined) return solved;
+  if (!isIntegerForm(emit)) {
+    throw new FxqError(
+      'E_USAGE',
+      `a width of accumulators is asked for, but the form ${emit} leaves them to the runtime`,
+      'Choose --emit integer or cpp.',
+    );
+  }
+  const input = {
+    graph: model.graph,
+    types,
+    opset: opsetOf(model),
+    plan: solved.plan,
+    solved: solved.weights,
+  };
+  const fitted = await fitAccumulators(input, accumulator, (plan) =>
+    roundToNearest(model.graph, plan, choice.weightRange),
+  );
+  if (fitted.narrowed.size > 0) {
+    const layers = [...fitted.narrowed].map(([node, channels]) => `${node} (${channels})`).join(', ');
+    const message = `weights got coarser to keep sums within ${accumulator} bits; channels: ${layers}`;
+    ctx.note({ level: 'info', code: 'accumulator', message });
+  }
+  return { ...solved, plan: fitted.plan, weights: fitted.solved };
 }
 
 function saturationNote(risks: readonly SaturationRisk[]): Note {

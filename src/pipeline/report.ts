@@ -1,9 +1,10 @@
 /** The program behind `fxq report`: what the quantized model costs and gains against the float one, and its gates. */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { FxqError, didYouMean, readInput, sha256, type Context, type Note } from '../core/index.js';
 import { type ReportSettings } from '../config/index.js';
 import { openDataSet, readLabels, selectLabels, type DataSet, type Labels } from '../data/index.js';
+import { tablePath, type IntegerTable } from '../emit/index.js';
 import { auditKernels, openSession, runtimeVersion, type Batch } from '../engine/index.js';
 import { feedInputs, opsetOf, readModel, type Model } from '../onnx/index.js';
 import {
@@ -83,6 +84,7 @@ export async function report(
     size,
     kernels,
     ...(latency === undefined ? {} : { latency }),
+    ...accumulatorsBeside(settings.quantized),
   };
   const deltas = baseline === undefined ? undefined : compareWithBaseline(measured, baseline);
   const gates = checkGates(settings.gates, withDeltas(quantities(measured), deltas ?? []));
@@ -105,6 +107,14 @@ export async function report(
     gates,
     passed: gates.every((gate) => gate.passed || gate.level === 'warn'),
   };
+}
+
+/** Accumulator widths from the table beside an integer model; nothing for other models. */
+function accumulatorsBeside(quantized: string): Pick<Measured, 'accumulators'> {
+  const path = tablePath(quantized);
+  if (!existsSync(path)) return {};
+  const { accumulators } = JSON.parse(readInput(path, 'table').toString('utf8')) as IntegerTable;
+  return { accumulators };
 }
 
 /** Labels without a metric ask for top-1. */
@@ -141,6 +151,7 @@ const SECTIONS = [
   'layer',
   'layers',
   'kernels',
+  'accumulator',
   'delta',
 ];
 

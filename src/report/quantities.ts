@@ -1,4 +1,5 @@
 /** Every number of a result by a dotted name: what gates, baselines and deltas speak about. */
+import { sumsProducts } from '../emit/index.js';
 import { type BaselineDelta, type ReportResult } from './result.js';
 
 export interface Quantity {
@@ -8,7 +9,10 @@ export interface Quantity {
 }
 
 /** What quantities are made of; gates and deltas come later. */
-export type Measured = Pick<ReportResult, 'metrics' | 'outputs' | 'layers' | 'size' | 'latency' | 'kernels'>;
+export type Measured = Pick<
+  ReportResult,
+  'metrics' | 'outputs' | 'layers' | 'size' | 'latency' | 'kernels' | 'accumulators'
+>;
 
 /**
  * Names and values of everything that was measured: `top1.drop`, `sqnr`, `size.ratio`, `latency.speedup`,
@@ -40,6 +44,7 @@ export function quantities(result: Measured): Map<string, Quantity> {
     set('kernels.conversions', conversions, '');
     set('kernels.share', nodes.length === 0 ? 100 : (100 * integer) / nodes.length, '%');
   }
+  addAccumulators(result, set);
   return all;
 }
 
@@ -76,6 +81,29 @@ function addLayers({ layers }: Measured, set: Setter): void {
     if (l.activation !== undefined) set(`layer.${l.value}.activation`, l.activation, 'dB');
   }
   if (layers.length > 0) set('layers.worst', Math.min(...layers.map((l) => l.own)), 'dB');
+}
+
+/** Bits of the widest sum of products: for any input, for calibrated ranges, and of the widest bias. */
+function addAccumulators({ accumulators: all = [] }: Measured, set: Setter): void {
+  const accumulators = all.filter(sumsProducts);
+  if (accumulators.length === 0) return;
+  const most = (bits: (a: (typeof accumulators)[number]) => number): number =>
+    Math.max(...accumulators.map(bits));
+  set(
+    'accumulator',
+    most((a) => a.bits),
+    '',
+  );
+  set(
+    'accumulator.calibrated',
+    most((a) => a.calibratedBits ?? a.bits),
+    '',
+  );
+  set(
+    'accumulator.bias',
+    most((a) => a.biasBits ?? 1),
+    '',
+  );
 }
 
 /** Changes against an earlier result, for every quantity both have but those of single layers. */

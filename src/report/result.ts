@@ -1,5 +1,6 @@
 /** The result of a report: one plain, serialisable value that every reporter, gate and baseline reads. */
 import { type Note } from '../core/index.js';
+import { type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 
 /** Raised when a field changes its meaning or goes away; added fields leave it as it is. */
@@ -153,6 +154,8 @@ export interface ReportResult {
   readonly latency?: LatencyResult;
   /** Which kernels the runtime really uses for the weighted nodes. */
   readonly kernels?: KernelAudit;
+  /** Proven widths of the sums of an integer model, in order of execution. */
+  readonly accumulators?: readonly AccumulatorWidth[];
   readonly baseline?: readonly BaselineDelta[];
   readonly notes: readonly Note[];
   /** Failed gates first, worst first. */

@@ -1,4 +1,5 @@
 /** What a report tells people, section by section, before it is text, Markdown or HTML. */
+import { sumsProducts, type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type Plan } from '../plan/index.js';
 import { type LatencyResult, type LayerResult, type ReportResult, type SizeResult } from './result.js';
@@ -41,6 +42,7 @@ export function sectionsOf(result: ReportResult): Section[] {
     size(result.size),
     ...(result.latency === undefined ? [] : [latency(result.latency)]),
     ...(result.kernels === undefined ? [] : [kernelSection(result.kernels)]),
+    ...(result.accumulators === undefined ? [] : [accumulatorSection(result.accumulators)]),
     layers(result.layers),
     baseline(result),
     notes(result),
@@ -156,6 +158,25 @@ export function kernelSection(audit: KernelAudit): Section {
         cell(node.kernel, node.kernel === 'float' ? 'warn' : 'plain'),
         cell(node.why),
       ]),
+  };
+}
+
+/** The widest sums of an integer model. */
+function accumulatorSection(all: readonly AccumulatorWidth[]): Section {
+  const widest = all
+    .filter(sumsProducts)
+    .sort((a, b) => b.bits - a.bits)
+    .slice(0, ROW_LIMIT);
+  return {
+    title: 'Accumulators',
+    lead: 'Bits of signed words that no input, and no input within calibrated ranges, can overflow; widest first.',
+    columns: [left('node'), right('any input'), right('calibrated'), right('bias')],
+    rows: widest.map(({ node, bits, calibratedBits, biasBits }) => [
+      cell(node),
+      cell(`${bits}`),
+      cell(`${calibratedBits ?? '–'}`),
+      cell(`${biasBits ?? '–'}`),
+    ]),
   };
 }
 

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
 import { openDataSet } from '../../src/data/index.js';
-import { type Form, type IntegerTable } from '../../src/emit/index.js';
+import { sumsProducts, tablePath, type Form, type IntegerTable } from '../../src/emit/index.js';
 import { feedInputs, readModel } from '../../src/onnx/index.js';
-import { quantize, readManifest, type QuantizeRequest } from '../../src/pipeline/index.js';
+import { quantize, readManifest, report, type QuantizeRequest } from '../../src/pipeline/index.js';
 import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
+import { parseGate } from '../../src/report/index.js';
 import { argmax } from '../../src/tensor/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { runModel } from '../emit/integer/integer-model.js';
@@ -77,5 +78,30 @@ describe('quantize', () => {
     expect(await agreement(MODEL, operators.out)).toBeGreaterThan(0.95);
     expect(operators.model.graph.nodes.map((n) => n.opType)).toContain('QLinearConv');
     expect(integer.model.graph.nodes.every((n) => n.domain === '')).toBe(true);
+  });
+
+  it('keeps sums within a width on request, which the report can gate', async () => {
+    const settings = { target: 'integer' };
+    const wide = await quantize(request('wide.onnx', 'integer', settings), ctx);
+    const narrow = await quantize({ ...request('narrow.onnx', 'integer', settings), accumulator: 19 }, ctx);
+    const widest = (out: string): number => {
+      const table = JSON.parse(readFileSync(tablePath(out), 'utf8')) as IntegerTable;
+      return Math.max(...table.accumulators.filter(sumsProducts).map(({ bits }) => bits));
+    };
+    expect(widest(wide.out)).toBeGreaterThan(19);
+    expect(widest(narrow.out)).toBeLessThanOrEqual(19);
+    const gates = [parseGate('accumulator <= 19')];
+    const passed = async (quantized: string): Promise<boolean> => {
+      const data = { path: 'fixtures/fashion-mnist/test.npz', samples: 8, preprocess };
+      const rest = { metrics: [], layers: 0, latency: 0, tensors: [] };
+      return (await report({ float: MODEL, quantized, data, gates, ...rest }, ctx)).passed;
+    };
+    expect(await passed(wide.out)).toBe(false);
+    expect(await passed(narrow.out)).toBe(true);
+  });
+
+  it('refuses a width where the runtime chooses it', async () => {
+    const asked = { ...request('qdq.onnx', 'qdq', {}), accumulator: 24 };
+    await expect(quantize(asked, ctx)).rejects.toThrow(/form qdq leaves them to the runtime/);
   });
 });

@@ -9,6 +9,7 @@ export {
 } from './accumulator.js';
 export { broadcastDims, broadcastIndex, type Codes } from './codes.js';
 export { emitInteger, type EmittedIntegers } from './emit.js';
+export { fitAccumulators, type FittedPlan } from './fit-accumulators.js';
 export { interpret, type AccumulatorPeak, type InterpreterResult } from './interpret.js';
 export { RULES, lowerToIntegers, type Lowered } from './lower.js';
 export { type LoweringInput } from './lowering.js';
@@ -20,6 +21,7 @@ export { integerTable, type IntegerTable, type ValueRow, type WeightRow } from '
 export {
   accumulatorWidths,
   narrowAccumulators,
+  sumsProducts,
   type AccumulatorWidth,
   type CalibratedRanges,
   type NarrowedPlan,

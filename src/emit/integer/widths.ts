@@ -48,6 +48,11 @@ export function accumulatorWidths(
   });
 }
 
+/** Whether an accumulator sums products of a layer; element-wise operations choose their width themselves. */
+export function sumsProducts({ kind }: Pick<AccumulatorWidth, 'kind'>): boolean {
+  return kind === 'convolution' || kind === 'matrix-product';
+}
+
 function isArithmetic(op: IntegerProgram['ops'][number]): op is ArithmeticOp {
   return 'rescale' in op;
 }
