@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { formatModel } from '../../../src/onnx/index.js';
 import { foldAffineMaps } from '../../../src/rewrite/rules/fold-affine.js';
 import { expectEquivalent, expectRewrite } from '../../helpers/equivalence.js';
 import { model, parseText } from '../../helpers/model.js';
@@ -261,6 +262,22 @@ describe('Add, Sub, Mul and Div by constants', () => {
     }`;
     expect(await refusals(foldAffineMaps, before)).toEqual(["Div 'div' stays: the value is the divisor"]);
   });
+});
+
+it('gives new values of a subgraph names that nothing around it has', async () => {
+  const before =
+    parseText(`opset 17 (float32[2,2,4] x, bool flag) => (float32[2,2,4] y, float32[2,2,4] w_folded) {
+    w: float32[2,2,1] = random()
+    two: float32 = 2
+    w_folded = Neg(x)
+    y = If<
+      then_branch = () => (float32[2,2,4] a) { c = Conv(x, w) a = Mul(c, two) },
+      else_branch = () => (float32[2,2,4] b) { b = Neg(x) }
+    >(flag)
+  }`);
+  const { model: after } = await run(foldAffineMaps, before);
+  expect(formatModel(after)).toContain('a = Conv(x, w_folded_1)');
+  for (const seed of [1, 2, 3]) await expectEquivalent(after, before, ROUNDING, { seed });
 });
 
 it('works inside subgraphs, with weights from outside', async () => {

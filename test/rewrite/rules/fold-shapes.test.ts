@@ -60,6 +60,30 @@ it('leaves out the dimension that moved', () =>
     inputs: { dims: { N: 3 } },
   }));
 
+it.each([
+  ['copies an unnamed dimension', '?', '', '0, 2, 4'],
+  ['does not write 0 where it would be meant', 'N', '<allowzero=1>', '-1, 2, 4'],
+])('%s', async (_, dim, attributes, target) => {
+  await expectRewrite({
+    rewrite: apply,
+    before: parseText(`opset 17 (float32[${dim},8] x) => (float32[${dim},2,4] y) {
+      zero: int64[1] = {0}
+      heads: int64[2] = {2, 4}
+      s = Shape(x)
+      n = Gather(s, zero)
+      c = Concat<axis=0>(n, heads)
+      y = Reshape${attributes}(x, c)
+    }`),
+    after: `
+      opset 17
+      (float32[${dim},8] x) => (float32[${dim},2,4] y) {
+        c_folded: int64[3] = {${target}}
+        y = Reshape${attributes}(x, c_folded)
+      }`,
+    tolerance: EXACT,
+  });
+});
+
 it('keeps a target of two dimensions that are not where they were', async () => {
   const before = model`opset 17 (float32[A,B] x) => (y) {
     order: int64[2] = {1, 0}

@@ -97,6 +97,7 @@ describe('LayerNormalization', () => {
   const CONSTANTS = `
     two: float32 = 2
     epsilon: float32 = 0.00001
+    minus: float32 = -0.1
     gamma: float32[8] = random(mean=1, scale=0.2)
     beta: float32[8] = random()`;
   const core = (square: string, axes: string): string => `
@@ -150,8 +151,17 @@ describe('LayerNormalization', () => {
     ['over another axis', `${core('Pow(d, two)', '1')} y = Div(d, r)`],
     ['of another power', `${core('Pow(d, epsilon)', '-1')} y = Div(d, r)`],
     ['of another value', `${core('Pow(x, two)', '-1')} y = Div(d, r)`],
+    ['with a negative ε', `${core('Pow(d, two)', '-1').replace('epsilon', 'minus')} y = Div(d, r)`],
+    [
+      'with a variance over another axis',
+      `${core('Pow(d, two)', '-1').replace('v = ReduceMean<axes=[-1]>', 'v = ReduceMean<axes=[1]>')} y = Div(d, r)`,
+    ],
+    [
+      'of means along another axis, which drop theirs',
+      `${core('Pow(d, two)', '-1').replaceAll('axes=[-1]', 'axes=[-1], keepdims=0')} y = Div(d, r)`,
+    ],
   ])('is none %s', async (_, nodes) => {
-    const before = parseText(`opset 17 (float32[N,4,8] x) => (float32[N,4,8] y) { ${CONSTANTS} ${nodes} }`);
+    const before = parseText(`opset 17 (float32[1,8,8] x) => (float32[1,8,8] y) { ${CONSTANTS} ${nodes} }`);
     expect(await refusals(fuse(layerNormalization), before)).toEqual([]);
   });
 });

@@ -37,6 +37,11 @@ describe('prune', () => {
     await expectEquivalent(after, before, EXACT);
   });
 
+  it('keeps outputs that a node may not leave out', async () => {
+    const before = model`opset 17 (float32[4] x) => (float32[2] b) { a, b = Split<axis=0>(x) }`;
+    expect((await prune.run(before, createContext())).changed).toBe(0);
+  });
+
   it('keeps what only a subgraph reads, and prunes inside', async () => {
     const before = model`opset 17 (float32[2] x, bool flag) => (float32[2] y) {
       a = Neg(x)
