@@ -50,3 +50,8 @@ export function narrowest(values: Int32Array): DType {
   if (low >= -128 && high <= 127) return 'int8';
   return low >= -(2 ** 15) && high < 2 ** 15 ? 'int16' : 'int32';
 }
+
+/** A call statement. */
+export function call(kernel: string, args: readonly (string | number | boolean)[]): string {
+  return `${kernel}(${args.join(', ')});`;
+}
