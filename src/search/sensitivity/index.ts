@@ -19,6 +19,7 @@ export { rankAgreement, spearman, splitHalfReliability, type RankAgreement } fro
 export {
   isFloat,
   outputsOf,
+  type Realize,
   type Sensitivity,
   type SensitivityMethod,
   type Study,
