@@ -90,7 +90,12 @@ const CASES: [what: string, command: typeof Command, argv: string[], message: Re
     ['text.onnx', '--data', 'x.npy'],
     /text\.onnx is not an ONNX model: it is a text file/,
   ],
-  ['an empty file', Quantize, ['empty.onnx', '--data', 'x.npy'], /empty\.onnx is not an ONNX model: it is empty/],
+  [
+    'an empty file',
+    Quantize,
+    ['empty.onnx', '--data', 'x.npy'],
+    /empty\.onnx is not an ONNX model: it is empty/,
+  ],
   [
     'a cyclic graph',
     Quantize,
