@@ -22,6 +22,7 @@ export {
   type ParetoFile,
   type ParetoPoint,
 } from './pareto-file.js';
+export { openStudy, type OpenStudy, type StudySettings } from './open-study.js';
 export { createRealizer, type RealizeSettings } from './realize.js';
 export { simulate, type ActivationGrid, type Realization } from './simulate.js';
 export {

@@ -18,6 +18,8 @@ import { type Study } from './study.js';
 export interface LayerGradients {
   /** Σ over positions of the squared gradient by each output channel, [channels]. */
   readonly output: Float64Array;
+  /** The square of the gradient's sum over the positions of a sample, by channel: what a shift of all of them does. */
+  readonly shift: Float64Array;
   /** Σ over the weight of the squared gradient. */
   readonly squared: number;
   /** Σ over the weight of |w · gradient|. */
@@ -30,11 +32,12 @@ export type Direction = (reference: Tensor) => Tensor;
 /** Sums of one batch, per layer, as values of the program. */
 interface LayerSums {
   readonly output: Value;
+  readonly shift: Value;
   readonly squared: Value;
   readonly attribution: Value;
 }
 
-type Results = { readonly output: Tensor; readonly squared: Tensor; readonly attribution: Tensor }[];
+type Results = { readonly [K in keyof LayerSums]: Tensor }[];
 
 const DIRECTION = 'fxq:direction';
 
@@ -51,7 +54,12 @@ export async function backwardPass(
   direction: Direction,
   ctx: Context,
 ): Promise<LayerGradients[]> {
-  const sums = layers.map((l) => ({ output: new Float64Array(l.channels), squared: 0, attribution: 0 }));
+  const sums = layers.map((l) => ({
+    output: new Float64Array(l.channels),
+    shift: new Float64Array(l.channels),
+    squared: 0,
+    attribution: 0,
+  }));
   const programs = new Map<string, OpenProgram<Results>>();
   let samples = 0;
   try {
@@ -63,9 +71,10 @@ export async function backwardPass(
       programs.set(key, program);
       const feeds = { ...Object.fromEntries(batch.inputs), [DIRECTION]: direction(reference) };
       const results = await program.run(feeds);
-      results.forEach(({ output, squared, attribution }, i) => {
+      results.forEach(({ output, shift, squared, attribution }, i) => {
         const sum = required(sums[i], 'sums of a layer');
         toFloat32(output).forEach((g, c) => (sum.output[c] = (sum.output[c] ?? 0) + g));
+        toFloat32(shift).forEach((g, c) => (sum.shift[c] = (sum.shift[c] ?? 0) + g));
         sum.squared += toFloat32(squared)[0] ?? 0;
         sum.attribution += toFloat32(attribution)[0] ?? 0;
       });
@@ -74,8 +83,9 @@ export async function backwardPass(
   } finally {
     for (const program of programs.values()) await program.release();
   }
-  return sums.map(({ output, squared, attribution }) => ({
+  return sums.map(({ output, shift, squared, attribution }) => ({
     output: output.map((g) => g / samples),
+    shift: shift.map((g) => g / samples),
     squared: squared / samples,
     attribution: attribution / samples,
   }));
@@ -108,7 +118,7 @@ async function openBackward(
   const results = layers.map((layer, i): LayerSums => {
     const { output: out, weight: change } = required(pulled[i], 'a gradient');
     return {
-      output: channelEnergy(p, out, layer),
+      ...channelSums(p, out, layer),
       squared: p.reduceSumSquare(change),
       attribution: p.reduceL1(p.mul(required(targets[i], 'a target').weight, change)),
     };
@@ -116,15 +126,17 @@ async function openBackward(
   return openProgram(p, results as unknown as { output: Value }[], { threads: ctx.threads });
 }
 
-/** Σ over samples and positions of a squared gradient by channel. */
-function channelEnergy(p: Program, gradient: Value, { layer }: SearchLayer): Value {
+/** By channel: Σ over samples and positions of the squared gradient, and Σ over samples of its squared sum. */
+function channelSums(
+  p: Program,
+  gradient: Value,
+  { layer }: SearchLayer,
+): Pick<LayerSums, 'output' | 'shift'> {
   const rank = gradient.dims?.length ?? 0;
-  const axis =
-    layer.patches.kind === 'window'
-      ? 1
-      : layer.weightInput === 0 && layer.node.opType !== 'Gather'
-        ? rank - 2
-        : rank - 1;
+  const isLeft = layer.weightInput === 0 && layer.node.opType !== 'Gather';
+  const axis = layer.patches.kind === 'window' ? 1 : isLeft ? rank - 2 : rank - 1;
   const others = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== axis);
-  return p.reduceSumSquare(gradient, others);
+  const positions = others.filter((i) => i !== 0);
+  const sums = positions.length === 0 ? gradient : p.reduceSum(gradient, positions, true);
+  return { output: p.reduceSumSquare(gradient, others), shift: p.reduceSumSquare(sums, others) };
 }

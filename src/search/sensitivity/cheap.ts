@@ -37,18 +37,22 @@ interface Change {
 export async function gramSensitivity(study: Study, ctx: Context): Promise<Sensitivity> {
   const layers = study.groups.flatMap((g) => g.layers);
   const moments = await momentsOf(study, layers, ctx);
-  const estimate: Estimate = (layer, { output }, { difference, realization }) => {
+  const estimate: Estimate = (layer, { output, shift }, { difference, realization }) => {
     const { rows, cols } = matrixSize(layer.layer.layout);
-    const { gram } = required(moments.get(layer.layer), `moments of ${layer.node}`);
+    const { gram, mean } = required(moments.get(layer.layer), `moments of ${layer.node}`);
     const change = toMatrix(layer.layer.layout, difference);
     const weight = toMatrix(layer.layer.layout, realization.weight);
     const noise = inputNoise(realization.activation);
     let sum = 0;
     for (let r = 0; r < rows; r++) {
-      const h = required(gram[Math.floor((r * gram.length) / rows)], 'a Gram matrix');
+      const g = Math.floor((r * gram.length) / rows);
+      const h = required(gram[g], 'a Gram matrix');
       const row = change.subarray(r * cols, (r + 1) * cols);
       const norm = noise === 0 ? 0 : weight.subarray(r * cols, (r + 1) * cols).reduce((s, w) => s + w * w, 0);
-      sum += importanceOf(layer, output, r) * (quadraticForm(h, row) + noise * norm);
+      const offset = dot(row, required(mean[g], 'means')) ** 2;
+      sum +=
+        importanceOf(layer, output, r) * (quadraticForm(h, row) - offset + noise * norm) +
+        importanceOf(layer, shift, r) * offset;
     }
     return sum / 2;
   };
@@ -159,6 +163,12 @@ function noisePower(bits: number): number {
 function importanceOf({ layer, channels }: SearchLayer, output: Float64Array, row: number): number {
   if (layer.patches.kind !== 'lookup') return output[row] ?? 0;
   return output.reduce((a, b) => a + b, 0) / channels / layer.layout.in;
+}
+
+function dot(a: Float32Array, b: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
+  return sum;
 }
 
 function quadraticForm(h: Float64Array, x: Float32Array): number {
