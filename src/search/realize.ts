@@ -66,17 +66,14 @@ const SOLVERS = { gptq, descent } as const satisfies Record<
 
 /** Makes each candidate's numbers once and remembers them. */
 export function createRealizer(settings: RealizeSettings, ctx: Context): Realize {
-  const weights = new Map<string, Promise<Float32Array>>();
+  const weights = new Map<string, Promise<WeightValues>>();
   const plans = new Map<string, Plan>();
   return async (layer, candidate) => {
     const key = `${layer.layer.weight} ${candidateId({ ...candidate, activations: 'float' })}`;
     const weight = weights.get(key) ?? solveWeight(settings, layer, candidate);
     weights.set(key, weight);
     const activation = activationGrid(settings, plans, layer, candidate.activations, ctx);
-    return {
-      weight: await weight,
-      ...(activation === undefined ? {} : { activation }),
-    } satisfies Realization;
+    return { ...(await weight), ...(activation === undefined ? {} : { activation }) } satisfies Realization;
   };
 }
 
@@ -109,17 +106,33 @@ function activationGrid(
   return { scale, zeroPoint: activation.zeroPoint[0] ?? 0, low, high };
 }
 
+type WeightValues = Pick<Realization, 'weight' | 'solved'>;
+
 async function solveWeight(
   settings: RealizeSettings,
-  layer: SearchLayer,
+  { layer }: SearchLayer,
   candidate: LayerCandidate,
-): Promise<Float32Array> {
+): Promise<WeightValues> {
   const { weights: format, sparsity, solver } = candidate;
-  if (format === 'float') return floatWeight(settings.model, layer.layer);
-  if (sparsity === undefined && solver === 'nearest') return roundWeight(settings, layer.layer, candidate);
-  const problem = problemOf(settings, layer.layer, candidate);
-  const solution = await solve(problem, layer.layer, candidate, solver);
-  return Float32Array.from(fromMatrix(layer.layer.layout, dequantize(problem, solution)));
+  if (format === 'float') return { weight: floatWeight(settings.model, layer) };
+  if (sparsity === undefined && solver === 'nearest') return roundWeight(settings, layer, candidate);
+  const problem = problemOf(settings, layer, candidate);
+  const solution = await solve(problem, layer, candidate, solver);
+  const { index } = scaleLayout(layer.layout, granularityOf(layer.layout, candidate));
+  const toTensor = (cells: ArrayLike<number>): number[] => {
+    const out: number[] = [];
+    index.forEach((to, cell) => (out[to] = cells[cell] as number));
+    return out;
+  };
+  return {
+    weight: Float32Array.from(fromMatrix(layer.layout, dequantize(problem, solution))),
+    solved: {
+      initializer: layer.weight,
+      codes: fromMatrix(layer.layout, solution.codes),
+      scale: Float32Array.from(toTensor(solution.scale)),
+      zeroPoint: Int32Array.from(toTensor(solution.zeroPoint)),
+    },
+  };
 }
 
 function solve(
@@ -148,15 +161,17 @@ function roundWeight(
   { model, weightRange }: RealizeSettings,
   layer: WeightedLayer,
   candidate: LayerCandidate,
-): Float32Array {
+): WeightValues {
   const values = floatWeight(model, layer);
   const format = parseFormat(candidate.weights);
   const grouping = groupingOf(layer, candidate);
-  const fitted = fitGroups(format, values, grouping, {
-    method: weightRange,
-    symmetric: isSymmetricWeight(candidate.weights),
-  });
-  return valuesOf(format, quantize(format, values, grouping, fitted), grouping);
+  const symmetric = isSymmetricWeight(candidate.weights);
+  const fitted = fitGroups(format, values, grouping, { method: weightRange, symmetric });
+  const quantized = quantize(format, values, grouping, fitted);
+  return {
+    weight: valuesOf(format, quantized, grouping),
+    solved: { initializer: layer.weight, ...quantized },
+  };
 }
 
 function groupingOf({ layout }: WeightedLayer, candidate: LayerCandidate): Grouping {

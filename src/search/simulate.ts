@@ -9,6 +9,7 @@ import {
   type StoredTensor,
   type ValueInfo,
 } from '../onnx/index.js';
+import { type SolvedWeight } from '../plan/index.js';
 import { tensor, type Tensor } from '../tensor/index.js';
 import { type SearchLayer } from './layers.js';
 
@@ -24,6 +25,8 @@ export interface ActivationGrid {
 export interface Realization {
   /** Values of the weight, in the initializer's order. */
   readonly weight: Float32Array;
+  /** The codes behind these values; absent for float weights. */
+  readonly solved?: SolvedWeight;
   /** Absent when the input stays float. */
   readonly activation?: ActivationGrid;
 }
