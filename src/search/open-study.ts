@@ -1,5 +1,5 @@
 /** From a prepared model and data to a question that sensitivity methods answer and a space that allocation searches. */
-import { type RangeSettings, type Statistics } from '../calibrate/index.js';
+import { hashModel, type RangeSettings, type Statistics } from '../calibrate/index.js';
 import { FxqError, hashValue, required, type Context } from '../core/index.js';
 import { type DataSet } from '../data/index.js';
 import { NO_CARRY, type Batch } from '../engine/index.js';
@@ -7,6 +7,7 @@ import { type FitMethod } from '../formats/index.js';
 import { type Model, type TensorType } from '../onnx/index.js';
 import { planQuantization, type PlanSettings } from '../plan/index.js';
 import { collectMoments, parsePattern, sparseEligibility } from '../solve/index.js';
+import { type SearchCache } from './cache.js';
 import { type CostName, type Hardware } from './costs/index.js';
 import { candidatesFor, searchLayers, type CandidateAxes, type LayerCandidate } from './layers.js';
 import { createRealizer } from './realize.js';
@@ -36,6 +37,8 @@ export interface StudySettings {
   readonly loss?: LossKind;
   /** Samples of one run. */
   readonly batch: number;
+  /** Keeps measured losses, so that an interrupted search goes on. */
+  readonly cache?: SearchCache;
   /** Lets the first and the last layer be sparse. */
   readonly sparseEnds?: boolean;
 }
@@ -43,8 +46,6 @@ export interface StudySettings {
 export interface OpenStudy {
   readonly study: Study & { readonly groups: readonly SearchGroup[] };
   readonly space: SearchSpace;
-  /** Identifies everything that losses depend on; a key for caches. */
-  readonly key: string;
 }
 
 /**
@@ -87,17 +88,17 @@ export async function openStudy(settings: StudySettings, ctx: Context): Promise<
   const reference = await outputsOf(model, batches, output, ctx);
   const realize = createRealizer({ ...settings, ...(moments === undefined ? {} : { moments }) }, ctx);
   const loss = settings.loss ?? chooseLoss(required(reference[0], 'a sample'));
+  const key = hashValue({
+    model: hashModel(model),
+    data: data.hash(),
+    statistics: settings.statistics?.dataHash,
+    groups: groups.map((g) => [g.name, g.candidates]),
+    settings: [settings.plan, settings.ranges, settings.weightRange, output, loss, ctx.seed],
+  });
+  const memory = settings.cache === undefined ? {} : { memory: { cache: settings.cache, key } };
   return {
-    study: { model, types, data, batches, output, loss, reference, groups, realize },
+    study: { model, types, data, batches, output, loss, reference, groups, realize, ...memory },
     space: { groups, hardware, costs, rest: restOf(model, types, plan, layers) },
-    key: hashValue({
-      model: model.graph.nodes.map((n) => [n.opType, n.name, n.inputs, n.outputs]),
-      data: data.hash(),
-      statistics: settings.statistics?.dataHash,
-      source: settings.statistics?.modelHash,
-      groups: groups.map((g) => [g.name, g.candidates]),
-      settings: [settings.plan, settings.ranges, settings.weightRange, output, loss, ctx.seed],
-    }),
   };
 }
 

@@ -1,10 +1,12 @@
 /** The reference: the loss of the output with one group at one candidate, running only what lies behind the change. */
-import { checkAbort, required, type Context } from '../../core/index.js';
+import { checkAbort, required, sha256, type Context } from '../../core/index.js';
 import { openSession } from '../../engine/index.js';
 import { withGraph, type Node } from '../../onnx/index.js';
 import { type Tensor } from '../../tensor/index.js';
+import { cached } from '../cache.js';
 import { countMacs } from '../costs/index.js';
 import { sliceGraph, tensorAt, walkCuts, type Cut } from '../cuts.js';
+import { candidateId } from '../layers.js';
 import { feedsOf, portsOf, simulate, type Realization } from '../simulate.js';
 import { sampleLosses } from './loss.js';
 import { isFloat, type Sensitivity, type Study, type StudyGroup } from './study.js';
@@ -44,7 +46,7 @@ export async function measureSensitivity(
     checkAbort(ctx);
     const g = required(order[done], 'a group');
     const group = required(groups[g], 'a group');
-    losses[g] = await measureGroup(study, group, base, cut, ctx);
+    losses[g] = await remembered(study, group, base, () => measureGroup(study, group, base, cut, ctx));
     const changing = group.candidates.filter((c) => base.size > 0 || !isFloat(c)).length;
     runs += changing * macs.slice(cut.position).reduce((a, b) => a + b, 0);
     progress.update(++done);
@@ -77,6 +79,26 @@ function firstPosition(nodes: readonly Node[], { layers }: StudyGroup): number {
     (n) => names.has(n.name) || [...names].some((name) => n.name.startsWith(`${name}:`)),
   );
   return Math.max(first, 0);
+}
+
+function remembered(
+  { memory }: Study,
+  group: StudyGroup,
+  base: ReadonlyMap<string, Realization>,
+  measure: () => Promise<Tally[]>,
+): Promise<Tally[]> {
+  if (memory === undefined) return measure();
+  const others = [...base].map(([node, { weight, activation }]) => [
+    node,
+    sha256(bytesOf(weight)),
+    activation,
+  ]);
+  const key = [memory.key, group.layers.map((l) => l.node), group.candidates.map(candidateId), others];
+  return cached(memory.cache, key, measure);
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 async function measureGroup(

@@ -4,6 +4,7 @@ import { openSession, type Batch } from '../../engine/index.js';
 import { type Model, type TensorType } from '../../onnx/index.js';
 import { type Tensor } from '../../tensor/index.js';
 import { type LayerData } from '../../solve/index.js';
+import { type SearchCache } from '../cache.js';
 import { type LayerCandidate, type SearchLayer } from '../layers.js';
 import { type Realization } from '../simulate.js';
 import { type LossKind } from './loss.js';
@@ -33,6 +34,14 @@ export interface Study {
   readonly groups: readonly StudyGroup[];
   /** Numbers of a candidate for one of its layers. */
   readonly realize: Realize;
+  /** Remembers losses that were measured; nothing is remembered when absent. */
+  readonly memory?: StudyMemory;
+}
+
+/** Where measured losses are kept, under a key that holds what they depend on besides group and candidates. */
+export interface StudyMemory {
+  readonly cache: SearchCache;
+  readonly key: string;
 }
 
 /** Expected loss of each candidate with only its group changed, [groups][candidates]. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createContext } from '../../../src/core/index.js';
+import { createContext, hashValue } from '../../../src/core/index.js';
 import { withGraph } from '../../../src/onnx/index.js';
 import {
   SENSITIVITIES,
@@ -110,6 +110,31 @@ describe('measured', () => {
     const { loss } = await measureSensitivity(tied, ctx);
     expect(loss.flat()).toBeAllclose((await bruteForce(tied)).flat(), { atol: 1e-7, rtol: 1e-3 });
   });
+});
+
+test('an interrupted measurement goes on where it stopped', async () => {
+  const known = new Map<string, unknown>();
+  const cache = {
+    read: (key: unknown) => known.get(hashValue(key)),
+    write: (key: unknown, value: unknown) => void known.set(hashValue(key), value),
+  };
+  const s = { ...(await study()), memory: { cache, key: 'k' } };
+  let calls = 0;
+  const failing: Study = {
+    ...s,
+    realize: (layer, candidate) =>
+      calls++ < 9 ? s.realize(layer, candidate) : Promise.reject(new Error('stopped')),
+  };
+  await expect(measureSensitivity(failing, ctx)).rejects.toThrowError('stopped');
+  expect(known.size).toBe(2);
+  calls = 0;
+  const counting: Study = { ...s, realize: (layer, candidate) => (calls++, s.realize(layer, candidate)) };
+  const resumed = await measureSensitivity(counting, ctx);
+  expect(calls).toBe(3 * 4);
+  expect(resumed).toEqual(await measureSensitivity(await study(), ctx));
+  // Other surroundings are another question.
+  await measureSensitivity(s, ctx, await realizations(s, [s.groups[0]!.layers[0]!], candidates[0]!));
+  expect(known.size).toBe(10);
 });
 
 describe('cheap methods', () => {
