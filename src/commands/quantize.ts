@@ -19,6 +19,9 @@ const KEYS: FlagKeys = {
   emit: ['quantize', 'emit'],
   accumulator: ['quantize', 'accumulator'],
   'weight-range': ['quantize', 'weightRange'],
+  solver: ['quantize', 'solver'],
+  effort: ['quantize', 'effort'],
+  cache: ['quantize', 'cache'],
   'avoid-saturation': ['quantize', 'avoidSaturation'],
   include: ['quantize', 'include'],
   exclude: ['quantize', 'exclude'],
@@ -106,6 +109,22 @@ export default class Quantize extends BaseCommand {
       helpValue: 'NAME',
       description:
         'Scale of weights: range to cover the largest, mse for the least squared error, or auto for the better of the two. [default: auto]',
+    }),
+    solver: Flags.string({
+      helpValue: 'NAME',
+      description:
+        'How weights are rounded: nearest, gptq, descent (over the whole grid), adaround, lowrank, adaquant, or auto ' +
+        '(descent below 8 bits where there are data). [default: auto]',
+    }),
+    effort: Flags.string({
+      helpValue: 'LEVEL',
+      description:
+        'Work of solvers: fast (one pass over the data), balanced (front to back), best (more starts). [default: balanced]',
+    }),
+    cache: Flags.string({
+      helpValue: 'FOLDER',
+      description:
+        'Where finished layers are kept, so that an interrupted run continues. [default: .fxq/cache]',
     }),
     'avoid-saturation': Flags.boolean({
       allowNo: true,

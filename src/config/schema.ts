@@ -5,6 +5,7 @@ import { FxqError } from '../core/index.js';
 import { FORMS, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
+import { EFFORTS, SOLVER_CHOICES } from '../solve/index.js';
 import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
 import { dataSchema } from './data.js';
 import { parseSelector } from './selector.js';
@@ -60,6 +61,8 @@ const shard = parsed((text) => {
   return shard;
 });
 
+const solver = z.enum(SOLVER_CHOICES);
+
 const calibration = z.strictObject({
   file: path.exactOptional(),
   shard: shard.exactOptional(),
@@ -75,6 +78,9 @@ const quantize = z.strictObject({
   emit: z.enum(keys<Form>(FORMS)).exactOptional(),
   accumulator: z.int().min(8).max(32).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
+  solver: solver.exactOptional(),
+  effort: z.enum(EFFORTS).exactOptional(),
+  cache: z.union([path, z.literal(false)]).exactOptional(),
   avoidSaturation: z.boolean().exactOptional(),
   include: z.array(selector).exactOptional(),
   exclude: z.array(selector).exactOptional(),
@@ -86,6 +92,7 @@ const quantize = z.strictObject({
         weights: weights.exactOptional(),
         activations: activations.exactOptional(),
         granularity: granularity.exactOptional(),
+        solver: solver.exactOptional(),
       }),
     )
     .exactOptional(),

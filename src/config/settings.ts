@@ -5,9 +5,13 @@ import { validateDataSpec, type DataSpec } from '../data/index.js';
 import { type Form } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings } from '../plan/index.js';
+import { type Effort } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
+
+/** Where solvers keep finished layers, from the working folder. */
+const DEFAULT_CACHE = '.fxq/cache';
 
 export interface CalibrateSettings {
   readonly model: string;
@@ -25,6 +29,7 @@ export interface QuantizeSettings {
   readonly accumulator?: number;
   readonly ranges: RangeChoice;
   readonly weightRange: FitMethod | 'auto';
+  readonly solving: { readonly effort: Effort; readonly cache?: string };
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
     | { readonly kind: 'file'; readonly path: string; readonly spec?: DataSpec }
@@ -77,8 +82,18 @@ export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
 
 export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
   const model = modelOf(config);
-  const { out, preset, emit, accumulator, weightRange, avoidSaturation, externalData, locked } =
-    config.quantize ?? {};
+  const {
+    out,
+    preset,
+    emit,
+    accumulator,
+    weightRange,
+    effort,
+    cache,
+    avoidSaturation,
+    externalData,
+    locked,
+  } = config.quantize ?? {};
   const statistics = statisticsSource(config);
   return {
     model,
@@ -88,6 +103,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     ...(accumulator === undefined ? {} : { accumulator }),
     ranges: rangeSettings(config),
     weightRange: weightRange ?? 'auto',
+    solving: { effort: effort ?? 'balanced', ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }) },
     ...(statistics === undefined ? {} : { statistics }),
     avoidSaturation: avoidSaturation ?? false,
     externalData: externalData ?? false,
@@ -149,7 +165,16 @@ function rangeSettings({ calibration = {} }: Config): RangeChoice {
 }
 
 function planSettings({ target, quantize = {} }: Config): PlanSettings {
-  const { include, exclude = [], layers = [], tensors = [], weights, activations, granularity } = quantize;
+  const {
+    include,
+    exclude = [],
+    layers = [],
+    tensors = [],
+    weights,
+    activations,
+    granularity,
+    solver,
+  } = quantize;
   const everything: NodeRule = { match: { node: '/.*/' }, quantize: false };
   return {
     ...DEFAULT_SETTINGS,
@@ -157,6 +182,7 @@ function planSettings({ target, quantize = {} }: Config): PlanSettings {
     weights: weights ?? DEFAULT_SETTINGS.weights,
     activations: activations ?? DEFAULT_SETTINGS.activations,
     granularity: granularity ?? DEFAULT_SETTINGS.granularity,
+    solver: solver ?? 'auto',
     nodes: [
       ...(include === undefined
         ? []

@@ -11,7 +11,7 @@ import {
   type Form,
 } from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
-import { type FitMethod } from '../formats/index.js';
+import { parseFormat, type FitMethod } from '../formats/index.js';
 import { opsetOf, writeModel, type Model } from '../onnx/index.js';
 import {
   guardBiases,
@@ -24,6 +24,9 @@ import {
 } from '../plan/index.js';
 import {
   findSaturation,
+  findWeightedLayers,
+  withBiases,
+  type LayerReport,
   roundToNearest,
   scalesWithoutSaturation,
   type SaturationRisk,
@@ -33,6 +36,7 @@ import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
+import { WORTH_SOLVING, solveLayers, type SolverRequest } from './solve-layers.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
 
 export interface QuantizeRequest {
@@ -46,6 +50,8 @@ export interface QuantizeRequest {
   readonly weightRange: FitMethod | 'auto';
   /** Calibration data, or a file written by `fxq calibrate`; neither when no activation is quantized ahead of time. */
   readonly statistics?: StatisticsSource;
+  /** How much work solvers may do, and where they keep finished layers. */
+  readonly solving: SolverRequest;
   /** Keeps the codes of channels that could saturate on processors without VNNI within ±64. */
   readonly avoidSaturation: boolean;
   /** Bits that no sum of an integer form may exceed; weights of layers that would get coarser. */
@@ -68,6 +74,8 @@ export interface QuantizeResult {
   readonly plan: Plan;
   readonly audit: KernelAudit;
   readonly saturation: readonly SaturationRisk[];
+  /** What solvers did. */
+  readonly layers: readonly LayerReport[];
   /** True when calibrated on random data. */
   readonly synthetic: boolean;
   readonly speed?: Speed;
@@ -80,8 +88,9 @@ export interface QuantizeResult {
  */
 export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
   refuseOverwrite(request);
-  const loaded = await loadModel(request.model, opsetForSettings(request.plan), ctx);
-  for (const note of loaded.notes) ctx.note(note);
+  const read = await loadModel(request.model, opsetForSettings(request.plan), ctx);
+  for (const note of read.notes) ctx.note(note);
+  const loaded = asksForSolver(request.plan) ? withBiasesOf(read) : read;
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
   const solved = await fitWidths(
@@ -92,10 +101,11 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     ctx,
   );
   const { spec } = request.statistics ?? {};
+  const layers = await solveLayers(loaded.model, solved.plan, solved.weights, spec, request.solving, ctx);
   const { model, files } = await emitModel(request.emit, {
-    model: loaded.model,
+    model: layers.model,
     plan: solved.plan,
-    solved: solved.weights,
+    solved: layers.weights,
     types: loaded.types,
     name: outputName(request.out),
     calibrated: calibrated.ranges,
@@ -114,8 +124,8 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       output: hashModel(model),
     },
     settings: { plan: request.plan, emit: request.emit, ...calibrated.choice },
-    plan: withWeights(solved.plan, solved.weights),
-    weights: {},
+    plan: withWeights(solved.plan, layers.weights),
+    weights: Object.fromEntries(layers.reports.map((report) => [report.weight, report])),
   };
   const manifestFile = manifestPath(request.out);
   if (request.locked) checkLock(manifest, manifestFile);
@@ -135,8 +145,27 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     plan: manifest.plan,
     audit,
     saturation: solved.saturation,
+    layers: layers.reports,
     synthetic: calibrated.synthetic,
   };
+}
+
+/** Whether some weight may go to a solver: one is named, or some format is narrow enough for `auto`. */
+function asksForSolver({ solver, weights, nodes }: PlanSettings): boolean {
+  const rules = [{ solver, weights }, ...nodes];
+  const named = rules.some(
+    (rule) => rule.solver !== undefined && rule.solver !== 'nearest' && rule.solver !== 'auto',
+  );
+  const isNarrow = (format = 'float'): boolean =>
+    format !== 'float' && parseFormat(format).bits < WORTH_SOLVING;
+  return (
+    named || (rules.some((rule) => rule.solver === 'auto') && rules.some((rule) => isNarrow(rule.weights)))
+  );
+}
+
+/** Solvers correct biases, so layers without one get zeros. */
+function withBiasesOf(loaded: LoadedModel): LoadedModel {
+  return { ...loaded, model: withBiases(loaded.model, findWeightedLayers(loaded.model.graph)) };
 }
 
 async function measureSpeed(

@@ -10,3 +10,21 @@ export { descent } from './descent.js';
 export { gptq } from './gptq.js';
 export { dequantize, type LayerProblem, type LayerSolution, type Moments } from './problem.js';
 export { floatTarget } from './quadratic.js';
+export { withBiases } from './bias.js';
+export { gridOf, isSolvable } from './layer-problem.js';
+export { folderCache, type LayerCache } from './cache.js';
+export {
+  solvableLayers,
+  solveWeights,
+  type LayerReport,
+  type SolveSettings,
+  type SolvedLayers,
+} from './solve-weights.js';
+export {
+  EFFORTS,
+  SOLVERS,
+  SOLVER_CHOICES,
+  type Effort,
+  type SolverChoice,
+  type SolverName,
+} from './solvers.js';

@@ -29,6 +29,7 @@ function request(out: string, emit: Form, settings: Partial<PlanSettings>): Quan
     weightRange: 'range',
     statistics: { kind: 'data', spec: DATA },
     avoidSaturation: false,
+    solving: { effort: 'fast' },
     externalData: false,
     dryRun: false,
     locked: false,

@@ -1,0 +1,91 @@
+/** From a planned weight to the problem solvers see, and from their answer back to codes in the model's layout. */
+import { FxqError } from '../core/index.js';
+import { parseFormat, type NumberFormat } from '../formats/index.js';
+import { type Graph } from '../onnx/index.js';
+import { isSymmetricWeight, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
+import { layerWeight, type WeightedLayer } from './layers.js';
+import {
+  dequantize,
+  type LayerProblem,
+  type LayerSolution,
+  type Moments,
+  type WeightGrid,
+} from './problem.js';
+import { fromMatrix, matrixSize, scaleLayout } from './weight-layout.js';
+
+/** A layer's problem, and what is needed to put the answer back. */
+export interface PlannedProblem {
+  readonly layer: WeightedLayer;
+  readonly problem: LayerProblem;
+  /** Cell to index in the ONNX scale tensor. */
+  readonly scaleIndex: Int32Array;
+}
+
+/** Formats whose codes are all the integers of a range, with scales a solver may choose. */
+export function isSolvable(format: NumberFormat): boolean {
+  return format.uniform && format.integer && (format.scale === 'float' || format.scale === 'power-of-two');
+}
+
+/** The grid of a weight format. */
+export function gridOf(name: string): WeightGrid {
+  const format = parseFormat(name);
+  if (!isSolvable(format))
+    throw new FxqError(
+      'E_FORMAT',
+      `weights in ${name} can only be rounded to nearest`,
+      'Use --solver nearest.',
+    );
+  const { low, high } = format;
+  const symmetric = isSymmetricWeight(name);
+  if (format.scale === 'float') return { low, high, symmetric };
+  // A fixed-point format with its point in the name has one scale, whatever the range.
+  const isFixed = format.scaleFor(1) === format.scaleFor(1024);
+  return { low, high, symmetric, scale: isFixed ? format.scaleFor(1) : 'power-of-two' };
+}
+
+/**
+ * The problem of one weight.
+ *
+ * @param freeBias whether the layer has a bias that can take a correction
+ */
+export function planProblem(
+  graph: Graph,
+  layer: WeightedLayer,
+  quantization: WeightQuantization,
+  moments: { readonly fit: Moments; readonly heldOut?: Moments | undefined },
+  freeBias: boolean,
+): PlannedProblem {
+  const { rows, cols } = matrixSize(layer.layout);
+  const { sharing, index } = scaleLayout(layer.layout, quantization.granularity);
+  const least = quantization.minimumScale;
+  const problem: LayerProblem = {
+    name: layer.weight,
+    rows,
+    cols,
+    groups: layer.layout.groups,
+    weight: layerWeight(graph, layer),
+    moments: moments.fit,
+    ...(moments.heldOut === undefined ? {} : { heldOut: moments.heldOut }),
+    freeBias,
+    grid: gridOf(quantization.format),
+    sharing,
+    ...(least === undefined ? {} : { minimumScale: Float64Array.from(index, (i) => least[i] ?? 0) }),
+  };
+  return { layer, problem, scaleIndex: index };
+}
+
+/** Codes in the initializer's order, scales in that of the ONNX scale tensor. */
+export function toSolvedWeight({ layer, scaleIndex }: PlannedProblem, solution: LayerSolution): SolvedWeight {
+  const scale = new Float32Array(scaleIndex.length);
+  const zeroPoint = new Int32Array(scaleIndex.length);
+  scaleIndex.forEach((at, cell) => {
+    scale[at] = solution.scale[cell] as number;
+    zeroPoint[at] = solution.zeroPoint[cell] as number;
+  });
+  return { initializer: layer.weight, codes: fromMatrix(layer.layout, solution.codes), scale, zeroPoint };
+}
+
+/** The real weights of a solution, in the initializer's order. */
+export function realWeight({ layer, problem }: PlannedProblem, solution: LayerSolution): Float32Array {
+  return fromMatrix(layer.layout, Float32Array.from(dequantize(problem, solution)));
+}

@@ -1,0 +1,191 @@
+/** Codes for all weights of a plan that a solver is to choose, from what their layers see on calibration data. */
+import { checkAbort, required, type Context } from '../core/index.js';
+import { parseFormat } from '../formats/index.js';
+import { type Batch } from '../engine/index.js';
+import { GraphEditor, storeTensor, type Graph, type Model } from '../onnx/index.js';
+import { type Plan, type SolvedWeight } from '../plan/index.js';
+import { tensor, type Tensor } from '../tensor/index.js';
+import { biasInitializer, correctedBiases } from './bias.js';
+import { problemKey, type LayerCache } from './cache.js';
+import { isSolvable, planProblem, realWeight, toSolvedWeight, type PlannedProblem } from './layer-problem.js';
+import { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js';
+import { collectMoments, fitSamples, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
+import { walkLayers } from './moments/sequential.js';
+import { openProducts } from './products.js';
+import { type LayerError, type LayerSolution, type Moments } from './problem.js';
+import { floatTarget, type Product } from './quadratic.js';
+import { SOLVERS, type Effort, type SolverName } from './solvers.js';
+import { matrixSize } from './weight-layout.js';
+
+export interface SolveSettings {
+  readonly effort: Effort;
+  /** Keeps finished layers, so that an interrupted run continues. */
+  readonly cache?: LayerCache;
+}
+
+/** What a solver did for one weight. */
+export interface LayerReport {
+  readonly weight: string;
+  readonly node: string;
+  readonly solver: string;
+  /** Relative errors of the layer's output: nearest rounding and the answer, on samples seen and not seen. */
+  readonly error: LayerError;
+  readonly fellBack: boolean;
+}
+
+export interface SolvedLayers {
+  readonly weights: ReadonlyMap<string, SolvedWeight>;
+  /** Biases with the corrections that go with the weights, by initializer. */
+  readonly biases: ReadonlyMap<string, Tensor>;
+  readonly reports: readonly LayerReport[];
+}
+
+/** The layers of a plan that a solver is to work on; weights used more than once are left to rounding. */
+export function solvableLayers(
+  graph: Graph,
+  plan: Plan,
+  solver: (weight: string) => string,
+): WeightedLayer[] {
+  const layers = findWeightedLayers(graph);
+  const uses = new Map<string, number>();
+  for (const { weight } of layers) uses.set(weight, (uses.get(weight) ?? 0) + 1);
+  return layers.filter(({ weight, patches }) => {
+    const quantization = plan.weights[weight];
+    return (
+      quantization !== undefined &&
+      solver(weight) in SOLVERS &&
+      uses.get(weight) === 1 &&
+      patches.kind !== 'lookup' &&
+      isSolvable(parseFormat(quantization.format))
+    );
+  });
+}
+
+/**
+ * Solves layers in one pass (`fast`) or front to back, each seeing what the quantized layers before it hand on.
+ *
+ * @param model     prepared float model
+ * @param simulated the same nodes with activations quantized as the plan says and float weights
+ * @param solver    name of the solver of each weight
+ */
+export async function solveWeights(
+  model: Model,
+  simulated: Model,
+  plan: Plan,
+  layers: readonly WeightedLayer[],
+  solver: (weight: string) => SolverName,
+  data: LayerData,
+  settings: SolveSettings,
+  ctx: Context,
+): Promise<SolvedLayers> {
+  const products = await openProducts(ctx.threads);
+  const collector = createCollector(model, plan, solver, settings, products.product, ctx);
+  try {
+    if (settings.effort === 'fast') await solveOnePass(model, layers, data, collector, ctx);
+    else await solveFrontToBack(model, simulated, layers, data, collector, ctx);
+  } finally {
+    await products.release();
+  }
+  return collector.result();
+}
+
+interface Collector {
+  /** Solves one layer; returns what to put in place of its weight and bias. */
+  solve(layer: WeightedLayer, fit: Moments, heldOut: Moments | undefined): Promise<Graph['initializers']>;
+  result(): SolvedLayers;
+}
+
+function createCollector(
+  model: Model,
+  plan: Plan,
+  solver: (weight: string) => SolverName,
+  { effort, cache }: SolveSettings,
+  product: Product,
+  ctx: Context,
+): Collector {
+  const { graph } = model;
+  const editor = new GraphEditor(graph);
+  const originals = new Map(findWeightedLayers(graph).map((l) => [l.node.name, l]));
+  const weights = new Map<string, SolvedWeight>();
+  const biases = new Map<string, Tensor>();
+  const reports: LayerReport[] = [];
+  const run = async (planned: PlannedProblem, name: SolverName): Promise<LayerSolution> => {
+    const { problem } = planned;
+    const key = problemKey(problem, name, effort, ctx.seed);
+    const known = cache?.get(key);
+    if (known !== undefined) return known;
+    const rng = ctx.rng.fork(`solve ${problem.name}`);
+    const solution = await SOLVERS[name](problem, effort, { rng, threads: ctx.threads }, product);
+    cache?.set(key, solution);
+    return solution;
+  };
+  return {
+    async solve(seen, fit, heldOut) {
+      checkAbort(ctx);
+      // The walk's graph has other names around the layer; weight and bias are those of the float model.
+      const layer = required(originals.get(seen.node.name), `layer ${seen.node.name}`);
+      const bias = biasInitializer(editor, layer);
+      const quantization = required(plan.weights[layer.weight], layer.weight);
+      const planned = planProblem(graph, layer, quantization, { fit, heldOut }, bias !== undefined);
+      const solution = await run(planned, solver(layer.weight));
+      weights.set(layer.weight, toSolvedWeight(planned, solution));
+      const { error, fellBack } = solution;
+      reports.push({ weight: layer.weight, node: layer.node.name, solver: solution.solver, error, fellBack });
+      const placed = new Map([
+        [seen.weight, storeTensor(tensor('float32', layer.layout.dims, realWeight(planned, solution)))],
+      ]);
+      if (bias !== undefined && solution.biasCorrection !== undefined) {
+        for (const [name, t] of correctedBiases(graph, new Map([[bias, solution.biasCorrection]]))) {
+          biases.set(name, t);
+          placed.set(name, storeTensor(t));
+        }
+      }
+      return placed;
+    },
+    result: () => ({ weights, biases, reports }),
+  };
+}
+
+async function solveOnePass(
+  model: Model,
+  layers: readonly WeightedLayer[],
+  data: LayerData,
+  collector: Collector,
+  ctx: Context,
+): Promise<void> {
+  const moments = await collectMoments(model, layers, data, ctx);
+  const progress = ctx.start('Rounding layers', layers.length);
+  for (const [i, layer] of layers.entries()) {
+    const { fit, heldOut } = required(moments.get(layer), layer.weight);
+    const { groups } = layer.layout;
+    const shape = { ...matrixSize(layer.layout), groups, weight: layerWeight(model.graph, layer) };
+    await collector.solve(
+      layer,
+      { ...fit, target: floatTarget(shape, fit) },
+      heldOut === undefined ? undefined : { ...heldOut, target: floatTarget(shape, heldOut) },
+    );
+    progress.update(i + 1, layer.node.name);
+  }
+  progress.finish();
+}
+
+async function solveFrontToBack(
+  model: Model,
+  simulated: Model,
+  layers: readonly WeightedLayer[],
+  data: LayerData,
+  collector: Collector,
+  ctx: Context,
+): Promise<void> {
+  const { batch, rowsPerColumn, heldOut } = MOMENTS_DEFAULTS;
+  const fit = fitSamples(data.samples, heldOut);
+  const batches: Batch[] = [];
+  let fitBatches = 0;
+  for await (const b of data.batches(batch, 0, fit)) fitBatches = batches.push(b);
+  for await (const b of data.batches(batch, fit, data.samples)) batches.push(b);
+  const names = new Set(layers.map((l) => l.node.name));
+  const options = { rowsPerColumn, fitBatches, absorbSkipError: true };
+  await walkLayers(model, simulated, names, batches, options, ctx, (seen) =>
+    collector.solve(seen.layer, seen.fit, seen.heldOut),
+  );
+}

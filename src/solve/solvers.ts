@@ -1,0 +1,46 @@
+/** The table of solvers. A new one is one file and one row here. */
+import { descent, type DescentOptions } from './descent.js';
+import { gptq } from './gptq.js';
+import { adaQuant } from './learned/ada-quant.js';
+import { adaRound } from './learned/ada-round.js';
+import { type SolverContext } from './learned/gram-program.js';
+import { lowRank } from './learned/low-rank.js';
+import { type LayerProblem, type LayerSolution } from './problem.js';
+import { type Product } from './quadratic.js';
+
+/** How much work a solver may do. */
+export const EFFORTS = ['fast', 'balanced', 'best'] as const;
+export type Effort = (typeof EFFORTS)[number];
+
+export type Solver = (
+  problem: LayerProblem,
+  effort: Effort,
+  ctx: SolverContext,
+  product: Product,
+) => Promise<LayerSolution>;
+
+const DESCENT: Readonly<Record<Effort, Partial<DescentOptions>>> = {
+  fast: { starts: ['gptq'], refits: 6 },
+  balanced: {},
+  best: { scales: ['mse', 'gram'], restarts: 3, pairs: true },
+};
+
+const ITERATIONS: Readonly<Record<Effort, number>> = { fast: 500, balanced: 2000, best: 6000 };
+
+/** Solvers that look at the inputs of a layer, by name. */
+export const SOLVERS = {
+  gptq: (problem, _effort, _ctx, product) => gptq(problem, {}, product),
+  descent: (problem, effort, _ctx, product) => descent(problem, DESCENT[effort], product),
+  adaround: (problem, effort, ctx, product) =>
+    adaRound(problem, { iterations: ITERATIONS[effort] }, ctx, product),
+  lowrank: (problem, effort, ctx, product) =>
+    lowRank(problem, { iterations: ITERATIONS[effort] }, ctx, product),
+  adaquant: (problem, effort, ctx, product) =>
+    adaQuant(problem, { iterations: ITERATIONS[effort] }, ctx, product),
+} as const satisfies Record<string, Solver>;
+
+export type SolverName = keyof typeof SOLVERS;
+
+/** What a user may ask for: a solver, rounding to nearest, or the choice between them by format and data. */
+export const SOLVER_CHOICES = ['auto', 'nearest', ...(Object.keys(SOLVERS) as SolverName[])] as const;
+export type SolverChoice = (typeof SOLVER_CHOICES)[number];
