@@ -20,6 +20,7 @@ export function quantizeRequest(
     weightRange: 'auto',
     statistics: { kind: 'data', spec: inFolder(folder, model.calibration) },
     avoidSaturation: false,
+    solving: { effort: 'balanced' },
     externalData: false,
     dryRun: false,
     locked: false,

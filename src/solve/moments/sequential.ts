@@ -166,7 +166,8 @@ async function measure(
   const tapped = withOutputs(withGraph(model, editor.finish()), namesOfTap(names), true);
   const rng = ctx.rng.fork(`lattice ${layer.weight}`);
   const [fitted, apart] = [startSums(layer), startSums(layer)];
-  const session = await openSession(tapped, { threads: ctx.threads });
+  // One thread: sums over Y are split between threads and would differ in their last bits.
+  const session = await openSession(tapped, { threads: 1 });
   try {
     for (const [b, input] of inputs.entries()) {
       const feeds = {
