@@ -1,6 +1,6 @@
 /**
  * What calibration costs: its wall time over that of running the same samples through the model as it is, in one
- * process, and its peak memory for 100 and for 1,000 samples. Usage: npm run bench:calibrate -- FOLDER [model …];
+ * process, and its peak memory for 100 and for 1,000 samples. Usage: npm run bench -- calibrate FOLDER [model …];
  * prints the tables of docs/calibration.md. Runs are interleaved, and the fastest of each kind counts.
  */
 import { spawnSync } from 'node:child_process';

@@ -2,7 +2,7 @@
  * Integer arithmetic on real models: bit for bit between the interpreter, the runtime and compiled C++, and what number
  * formats cost in accuracy. Prints the tables of docs/fixed-point.md.
  *
- * Usage: npm run bench:fixed-point -- FOLDER [bits] [formats] [widths] [adapt] [model …]
+ * Usage: npm run bench -- fixed-point FOLDER [bits] [formats] [widths] [adapt] [model …]
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

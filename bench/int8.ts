@@ -1,6 +1,6 @@
 /**
  * The main job on real models: `int8` with default settings, the task metric on rows that calibration never saw, size,
- * latency and kernels. Usage: npm run bench:int8 -- FOLDER [model …]; prints the table of docs/results.md.
+ * latency and kernels. Usage: npm run bench -- int8 FOLDER [model …]; prints the table of docs/results.md.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

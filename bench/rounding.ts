@@ -1,5 +1,5 @@
 /**
- * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench:rounding -- FOLDER [model …]
+ * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
  * [--bits 4,3,2] [--solvers nearest,gptq,descent] [--efforts balanced] [--activations float] [--seeds 0]; prints a table.
  */
 import { mkdtempSync, rmSync } from 'node:fs';

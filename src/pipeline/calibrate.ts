@@ -35,7 +35,17 @@ export async function calibrate(request: CalibrateRequest, ctx: Context): Promis
   const loaded = await loadModel(request.model, LEAST_OPSET, ctx);
   for (const note of loaded.notes) ctx.note(note);
   const options = request.shard === undefined ? {} : { shard: request.shard };
-  const statistics = await observe(loaded, request.data, valuesOfAnyPlan(loaded), ctx, options);
+  const values = valuesOfAnyPlan(loaded);
+  if (values.length === 0) {
+    throw new FxqError(
+      'E_UNSUPPORTED',
+      `${request.model}: nothing in its main graph is quantized ahead of time`,
+      [
+        'Its weights and run-time activations need no calibration: use fxq quantize --preset dynamic or weight-only.',
+      ],
+    );
+  }
+  const statistics = await observe(loaded, request.data, values, ctx, options);
   writeStatistics(statistics, request.out);
   return statistics;
 }
