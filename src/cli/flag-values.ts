@@ -10,6 +10,7 @@ export type Given = Readonly<Record<string, unknown>>;
 const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) => unknown>> = {
   random: (given: boolean) => (given ? 'random' : undefined),
   percentile: (text: string) => Number(text),
+  'max-loss': (text: string) => Number(text),
   rows: parseRows,
   input: parseInputs,
 };

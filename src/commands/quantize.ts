@@ -28,6 +28,7 @@ const KEYS: FlagKeys = {
   out: ['quantize', 'out'],
   'external-data': ['quantize', 'externalData'],
   locked: ['quantize', 'locked'],
+  'from-pareto': ['quantize', 'fromPareto'],
 };
 
 const repeatable = { multiple: true, multipleNonGreedy: true } as const;
@@ -164,6 +165,10 @@ export default class Quantize extends BaseCommand {
     'external-data': Flags.boolean({
       allowNo: true,
       description: 'Put weights into a file beside the model even when they would fit into it.',
+    }),
+    'from-pareto': Flags.string({
+      helpValue: 'FILE:POINT',
+      description: 'Formats of every layer from a point of a file that fxq search wrote.',
     }),
     locked: Flags.boolean({
       allowNo: true,

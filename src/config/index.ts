@@ -10,8 +10,10 @@ export {
   quantizeSettings,
   reportOutput,
   reportSettings,
+  searchSettings,
   type CalibrateSettings,
   type QuantizeSettings,
   type ReportOutput,
   type ReportSettings,
+  type SearchSettings,
 } from './settings.js';

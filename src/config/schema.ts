@@ -5,6 +5,7 @@ import { FxqError } from '../core/index.js';
 import { FORMS, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
+import { SENSITIVITIES, parseBudget, type SensitivityName } from '../search/index.js';
 import { EFFORTS, SOLVER_CHOICES } from '../solve/index.js';
 import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
 import { dataSchema } from './data.js';
@@ -108,6 +109,20 @@ const quantize = z.strictObject({
   out: path.exactOptional(),
   externalData: z.boolean().exactOptional(),
   locked: z.boolean().exactOptional(),
+  fromPareto: path.exactOptional(),
+});
+
+const search = z.strictObject({
+  weights: z.array(weights).min(1).exactOptional(),
+  activations: z.array(activations).min(1).exactOptional(),
+  solver: z.enum(['nearest', 'gptq', 'descent']).exactOptional(),
+  sensitivity: z.enum(keys<SensitivityName>(SENSITIVITIES)).exactOptional(),
+  hardware: path.exactOptional(),
+  budgets: z.array(parsed((text) => parseBudget(text))).exactOptional(),
+  maxLoss: z.number().gt(0).exactOptional(),
+  samples: count.exactOptional(),
+  cache: z.union([path, z.literal(false)]).exactOptional(),
+  out: path.exactOptional(),
 });
 
 const gate = z.union([
@@ -156,6 +171,7 @@ export const configSchema = z.strictObject({
   data: dataSchema.exactOptional(),
   calibration: calibration.exactOptional(),
   quantize: quantize.exactOptional(),
+  search: search.exactOptional(),
   report: report.exactOptional(),
 });
 

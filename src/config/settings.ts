@@ -1,10 +1,20 @@
 /** What each program needs to know, taken from the configuration. */
-import { type RangeChoice } from '../calibrate/index.js';
+import { type RangeChoice, type RangeSettings } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
 import { type Form } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings } from '../plan/index.js';
+import {
+  DEFAULT_AXES,
+  findHardware,
+  pointRules,
+  readPareto,
+  type Budget,
+  type CandidateAxes,
+  type Hardware,
+  type SensitivityName,
+} from '../search/index.js';
 import { type Effort } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
@@ -37,6 +47,22 @@ export interface QuantizeSettings {
   readonly avoidSaturation: boolean;
   readonly externalData: boolean;
   readonly locked: boolean;
+}
+
+export interface SearchSettings {
+  readonly model: string;
+  readonly data: DataSpec;
+  readonly out: string;
+  readonly plan: PlanSettings;
+  readonly ranges: RangeSettings;
+  readonly weightRange: FitMethod;
+  readonly axes: CandidateAxes;
+  readonly sensitivity: SensitivityName;
+  readonly hardware: Hardware;
+  readonly budgets: readonly Budget[];
+  readonly maxLoss?: number;
+  readonly samples: number;
+  readonly cache?: string;
 }
 
 export interface ReportSettings {
@@ -174,6 +200,7 @@ function planSettings({ target, quantize = {} }: Config): PlanSettings {
     activations,
     granularity,
     solver,
+    fromPareto,
   } = quantize;
   const everything: NodeRule = { match: { node: '/.*/' }, quantize: false };
   return {
@@ -187,11 +214,60 @@ function planSettings({ target, quantize = {} }: Config): PlanSettings {
       ...(include === undefined
         ? []
         : [everything, ...include.map((match): NodeRule => ({ match, quantize: true }))]),
+      ...(fromPareto === undefined ? [] : paretoRules(fromPareto)),
       ...layers,
       ...exclude.map((match): NodeRule => ({ match, quantize: false })),
     ],
     tensors,
   };
+}
+
+/** Where a search looks and what it keeps to; see docs/search.md. */
+export function searchSettings({ config }: LoadedConfig): SearchSettings {
+  const model = modelOf(config);
+  const { search: wanted = {} } = config;
+  const { weights, activations, solver, sensitivity, hardware, budgets, maxLoss, samples, cache, out } =
+    wanted;
+  const plan = planSettings(config);
+  const { method, ...ranges } = rangeSettings(config);
+  return {
+    model,
+    data: checkedData(
+      requireSetting(config.data, 'the data to search with', '--data PATH, or data: in the configuration'),
+    ),
+    out: out ?? replaceEnding(model, '.pareto.json'),
+    plan,
+    ranges: { ...ranges, method: method === 'auto' ? 'minmax' : method },
+    weightRange: 'mse',
+    axes: {
+      ...DEFAULT_AXES,
+      weights: weights ?? ['int8', 'int6', 'int4', 'int2'],
+      activations: activations ?? [plan.activations],
+      solvers: [solver ?? 'descent'],
+    },
+    sensitivity: sensitivity ?? 'measured',
+    hardware: findHardware(hardware ?? (plan.target === 'generic' ? 'generic' : 'onnxruntime-cpu')),
+    budgets: budgets ?? [],
+    ...(maxLoss === undefined ? {} : { maxLoss }),
+    samples: samples ?? SEARCH_SAMPLES,
+    ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }),
+  };
+}
+
+/** Sensitivities of one layer at a time rank well from this many samples. */
+const SEARCH_SAMPLES = 128;
+
+/** `file.json:point`, as rules for the planner. */
+function paretoRules(text: string): NodeRule[] {
+  const [, file, point] = /^(.+\.json):(\w+)$/.exec(text) ?? [];
+  if (file === undefined || point === undefined) {
+    throw new FxqError(
+      'E_USAGE',
+      `'${text}' names no point of a Pareto file`,
+      'Write FILE.json:POINT, for example model.pareto.json:budget.',
+    );
+  }
+  return pointRules(readPareto(file), point);
 }
 
 function modelOf(config: Config): string {

@@ -193,8 +193,23 @@ class QdqEmitter {
     this.#weights.set(initializer, result);
     const quantization = required(this.#plan.weights[initializer], initializer);
     const dims = this.#stored(initializer).dims;
-    this.#add(dequantizedWeight(this.#fresh, quantization, this.#solvedWeight(initializer), dims, result));
+    const apart = this.#breaksFusion(initializer, quantization.format);
+    this.#add(
+      dequantizedWeight(this.#fresh, quantization, this.#solvedWeight(initializer), dims, result, apart),
+    );
     return result;
+  }
+
+  /** onnxruntime 1.30 fuses a Conv with 2-bit weights into a QLinearConv that does not take them. */
+  #breaksFusion(initializer: string, format: string): boolean {
+    const isTwoBit = /^u?int2$/.test(parseFormat(format).dtype);
+    return (
+      isTwoBit &&
+      Object.values(this.#plan.nodes).some(
+        (n) =>
+          n.opType === 'Conv' && n.decision === 'static' && Object.values(n.weights).includes(initializer),
+      )
+    );
   }
 
   #bias(node: Node, plan: NodePlan): string {

@@ -11,6 +11,7 @@ import { storedScale, type ScaleFragment } from './weight-scale.js';
  *
  * @param dims   shape of the initializer
  * @param result name of the value that layers read
+ * @param apart  multiplies by the scale in a node of its own, which keeps the runtime from fusing the layer
  */
 export function dequantizedWeight(
   fresh: FreshName,
@@ -18,6 +19,7 @@ export function dequantizedWeight(
   solved: SolvedWeight,
   dims: readonly number[],
   result: string,
+  apart = false,
 ): Fragment {
   const format = parseFormat(quantization.format);
   const base = quantization.initializer;
@@ -26,6 +28,7 @@ export function dequantizedWeight(
   switch (format.onnx) {
     case 'qdq':
     case 'dequantize': {
+      if (apart) return scaledApart(fresh, quantization, solved, dims, format, stored, result);
       const shape = parameterShape(quantization.granularity, dims);
       const scale = storedScale(fresh, base, format, solved.scale, shape);
       const zeroPoint = fresh(`${base}_zero_point`);
@@ -53,6 +56,48 @@ export function dequantizedWeight(
     case 'table':
       return tableLookup(fresh, quantization, solved, dims, format, stored, result);
   }
+}
+
+/** Codes less their zero points, times the scale. */
+function scaledApart(
+  fresh: FreshName,
+  quantization: WeightQuantization,
+  solved: SolvedWeight,
+  dims: readonly number[],
+  format: NumberFormat,
+  stored: readonly [string, Tensor],
+  result: string,
+): Fragment {
+  const base = quantization.initializer;
+  const shape = parameterShape(quantization.granularity, dims);
+  const [one, zeroPoint, levels] = ['one', 'zero_point', 'level'].map((part) => fresh(`${base}_${part}`)) as [
+    string,
+    string,
+    string,
+  ];
+  const scale = broadcastScale(fresh, quantization, solved.scale, dims, format);
+  const attributes = granularityAttributes(quantization.granularity);
+  const name = (part: string): { name: string } => ({ name: fresh(`${base}_${part}`) });
+  return {
+    nodes: [
+      node('DequantizeLinear', [stored[0], one, zeroPoint], [levels], attributes, name('DequantizeLinear')),
+      ...scale.nodes,
+      node('Mul', [levels, scale.name], [result], {}, name('Mul')),
+    ],
+    initializers: [
+      stored,
+      [
+        one,
+        tensor(
+          'float32',
+          shape,
+          solved.scale.map(() => 1),
+        ),
+      ],
+      [zeroPoint, tensor(format.dtype, shape, Array.from(solved.zeroPoint))],
+      ...scale.initializers,
+    ],
+  };
 }
 
 /** Levels by Gather, times the scale: for grids that QuantizeLinear does not know. */

@@ -109,7 +109,11 @@ function baseName(name: string): string {
 /** The reason, read off the model as fxq wrote it. */
 function whyFloat(node: Node, graph: Graph): string {
   const producer = new Map(graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
-  const source = (index: number): Node | undefined => producer.get(node.inputs[index] ?? '');
+  const source = (index: number): Node | undefined => {
+    const direct = producer.get(node.inputs[index] ?? '');
+    // Codes of 2-bit weights meet their scale in a Mul.
+    return direct?.opType === 'Mul' ? producer.get(direct.inputs[0] ?? '') : direct;
+  };
   const isDequantized = (index: number): boolean => source(index)?.opType === 'DequantizeLinear';
   if (node.opType === 'ConvTranspose' || node.opType === 'GRU' || node.opType === 'RNN') {
     return `onnxruntime has no integer kernel for ${node.opType}`;

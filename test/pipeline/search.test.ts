@@ -1,0 +1,98 @@
+/** Mixed precision from data to a quantized model: budgets hold, the search beats uniform and reversed assignments. */
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createContext } from '../../src/core/index.js';
+import { search, type SearchRequest } from '../../src/pipeline/index.js';
+import { DEFAULT_SETTINGS } from '../../src/plan/index.js';
+import {
+  findHardware,
+  parseBudget,
+  pointRules,
+  readPareto,
+  type ParetoFile,
+} from '../../src/search/index.js';
+import { temporaryFolder } from '../helpers/folder.js';
+
+const folder = temporaryFolder();
+const request: SearchRequest = {
+  model: 'fixtures/fashion-cnn/cnn.onnx',
+  data: {
+    path: 'fixtures/fashion-mnist/calibration.npz',
+    rows: [0, 64],
+    preprocess: { scale: 1 / 255, mean: 0.286, std: 0.353 },
+  },
+  out: join(folder, 'cnn.pareto.json'),
+  plan: DEFAULT_SETTINGS,
+  ranges: { method: 'minmax' },
+  weightRange: 'mse',
+  axes: {
+    weights: ['int8', 'int4', 'int3'],
+    activations: ['uint8'],
+    granularity: ['channel'],
+    sparsity: ['dense'],
+    solvers: ['nearest'],
+  },
+  sensitivity: 'measured',
+  hardware: findHardware('onnxruntime-cpu'),
+  budgets: [parseBudget('bits=60%@int8')],
+  maxLoss: 0.05,
+  samples: 64,
+};
+
+describe('search', () => {
+  let file: ParetoFile;
+  const point = (name: string): ParetoFile['points'][number] => {
+    const found = file.points.find((p) => p.name === name);
+    if (found === undefined) throw new Error(`no point ${name}`);
+    return found;
+  };
+
+  beforeAll(async () => {
+    file = await search(request, createContext());
+  }, 120_000);
+
+  it('keeps the budget and reaches the loss asked for', () => {
+    expect(point('budget').costs.bits).toBeLessThanOrEqual(0.6 * (file.references.int8.bits ?? 0));
+    expect(point('floor').measured).toBeLessThanOrEqual(0.05);
+    expect(point('floor').costs.bits).toBeLessThan(file.references.int8.bits ?? 0);
+  });
+
+  it('has a front from all narrow to all wide, which loses less the more it costs', () => {
+    const front = file.points.filter((p) => /^p\d/.test(p.name));
+    const bits = front.map((p) => p.costs.bits ?? 0);
+    expect(bits).toEqual([...bits].sort((a, b) => a - b));
+    expect(front.at(-1)?.measured).toBeLessThan((front[0]?.measured ?? 0) / 10);
+  });
+
+  it('beats the uniform format of about its size on the same samples', async () => {
+    const uniform = await search(
+      {
+        ...request,
+        out: join(folder, 'uniform.json'),
+        axes: { ...request.axes, weights: ['int4'] },
+        budgets: [],
+        maxLoss: 100,
+      },
+      createContext(),
+    );
+    const four = uniform.points[0];
+    // 4 bits everywhere is half of 8 bits; the budget allows a tenth more.
+    expect(point('budget').measured).toBeLessThan(0.7 * (four?.measured ?? 0));
+  });
+
+  it('writes the same bytes again and hands its points to the planner', async () => {
+    const again = await search(
+      { ...request, out: join(folder, 'again.json') },
+      createContext({ threads: 1 }),
+    );
+    expect(again).toEqual(file);
+    const rules = pointRules(readPareto(request.out), 'budget');
+    expect(rules).toHaveLength(17);
+    expect(new Set(rules.map((r) => r.weights)).size).toBeGreaterThan(1);
+  });
+
+  it('fails as a gate when no assignment keeps the budget', async () => {
+    const impossible = { ...request, budgets: [parseBudget('bits=5%@int8')] };
+    await expect(search(impossible, createContext())).rejects.toMatchObject({ code: 'E_BUDGET', exit: 1 });
+  });
+});
