@@ -22,6 +22,8 @@ const KEYS: FlagKeys = {
   solver: ['quantize', 'solver'],
   effort: ['quantize', 'effort'],
   cache: ['quantize', 'cache'],
+  sparsity: ['quantize', 'sparsity'],
+  'sparsity-method': ['quantize', 'sparsityMethod'],
   'avoid-saturation': ['quantize', 'avoidSaturation'],
   include: ['quantize', 'include'],
   exclude: ['quantize', 'exclude'],
@@ -126,6 +128,16 @@ export default class Quantize extends BaseCommand {
       helpValue: 'FOLDER',
       description:
         'Where finished layers are kept, so that an interrupted run continues. [default: .fxq/cache]',
+    }),
+    sparsity: Flags.string({
+      helpValue: 'N:M',
+      description:
+        'Keep N of every M weights along the input channels (2:4 for sparse tensor cores). A packed copy is written beside the model.',
+    }),
+    'sparsity-method': Flags.string({
+      helpValue: 'NAME',
+      description:
+        'How kept weights are chosen: joint (mask and codes together), sparsegpt, wanda or magnitude. [default: joint]',
     }),
     'avoid-saturation': Flags.boolean({
       allowNo: true,

@@ -15,7 +15,7 @@ import {
   type Hardware,
   type SensitivityName,
 } from '../search/index.js';
-import { type Effort } from '../solve/index.js';
+import { type Effort, type SparseSolver } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
@@ -39,7 +39,11 @@ export interface QuantizeSettings {
   readonly accumulator?: number;
   readonly ranges: RangeChoice;
   readonly weightRange: FitMethod | 'auto';
-  readonly solving: { readonly effort: Effort; readonly cache?: string };
+  readonly solving: {
+    readonly effort: Effort;
+    readonly cache?: string;
+    readonly sparsity?: { readonly pattern: string; readonly method: SparseSolver };
+  };
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
     | { readonly kind: 'file'; readonly path: string; readonly spec?: DataSpec }
@@ -116,6 +120,8 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     weightRange,
     effort,
     cache,
+    sparsity,
+    sparsityMethod,
     avoidSaturation,
     externalData,
     locked,
@@ -129,7 +135,13 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     ...(accumulator === undefined ? {} : { accumulator }),
     ranges: rangeSettings(config),
     weightRange: weightRange ?? 'auto',
-    solving: { effort: effort ?? 'balanced', ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }) },
+    solving: {
+      effort: effort ?? 'balanced',
+      ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }),
+      ...(sparsity === undefined
+        ? {}
+        : { sparsity: { pattern: sparsity, method: sparsityMethod ?? 'joint' } }),
+    },
     ...(statistics === undefined ? {} : { statistics }),
     avoidSaturation: avoidSaturation ?? false,
     externalData: externalData ?? false,

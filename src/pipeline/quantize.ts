@@ -26,6 +26,7 @@ import {
   findSaturation,
   findWeightedLayers,
   withBiases,
+  writeSidecar,
   type LayerReport,
   roundToNearest,
   scalesWithoutSaturation,
@@ -36,6 +37,7 @@ import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
+import { packSparse, sidecarPath } from './sparse.js';
 import { WORTH_SOLVING, solveLayers, type SolverRequest } from './solve-layers.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
 
@@ -90,7 +92,8 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   refuseOverwrite(request);
   const read = await loadModel(request.model, opsetForSettings(request.plan), ctx);
   for (const note of read.notes) ctx.note(note);
-  const loaded = asksForSolver(request.plan) ? withBiasesOf(read) : read;
+  const loaded =
+    request.solving.sparsity !== undefined || asksForSolver(request.plan) ? withBiasesOf(read) : read;
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
   const solved = await fitWidths(
@@ -112,6 +115,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     samples: request.emit === 'cpp' ? await samplesToReplay(loaded.model, spec, ctx) : [],
   });
   checkAbort(ctx);
+  const sidecar = await packSparse(model, layers, solved.plan);
   const audit = await auditKernels(model);
   const manifest: Manifest = {
     manifestVersion: 1,
@@ -133,6 +137,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     writeModel(model, request.out, request.externalData ? { externalData: true } : {});
     writeOutputs(besideOutput(request.out, files));
     writeManifest(manifest, manifestFile);
+    if (sidecar.length > 0) writeSidecar(sidecarPath(request.out), sidecar);
   }
   const speed = await measureSpeed(loaded.source, model, request, ctx);
   return {

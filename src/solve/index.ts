@@ -17,6 +17,7 @@ export {
   solvableLayers,
   solveWeights,
   type LayerReport,
+  type SparseLayers,
   type SolveSettings,
   type SolvedLayers,
 } from './solve-weights.js';

@@ -14,6 +14,13 @@ import { walkLayers } from './moments/sequential.js';
 import { openProducts } from './products.js';
 import { type LayerError, type LayerSolution, type Moments } from './problem.js';
 import { floatTarget, type Product } from './quadratic.js';
+import {
+  formatPattern,
+  patternColumns,
+  solveSparse,
+  type Pattern,
+  type SparseSolver,
+} from './sparsity/index.js';
 import { SOLVERS, type Effort, type SolverName } from './solvers.js';
 import { matrixSize } from './weight-layout.js';
 
@@ -21,6 +28,14 @@ export interface SolveSettings {
   readonly effort: Effort;
   /** Keeps finished layers, so that an interrupted run continues. */
   readonly cache?: LayerCache;
+  readonly sparse?: SparseLayers;
+}
+
+/** Layers that keep an N:M pattern, by node name, and how the kept weights are chosen. */
+export interface SparseLayers {
+  readonly nodes: ReadonlySet<string>;
+  readonly pattern: Pattern;
+  readonly method: SparseSolver;
 }
 
 /** What a solver did for one weight. */
@@ -44,16 +59,16 @@ export interface SolvedLayers {
 export function solvableLayers(
   graph: Graph,
   plan: Plan,
-  solver: (weight: string) => string,
+  isWanted: (weight: string, node: string) => boolean,
 ): WeightedLayer[] {
   const layers = findWeightedLayers(graph);
   const uses = new Map<string, number>();
   for (const { weight } of layers) uses.set(weight, (uses.get(weight) ?? 0) + 1);
-  return layers.filter(({ weight, patches }) => {
+  return layers.filter(({ weight, patches, node }) => {
     const quantization = plan.weights[weight];
     return (
       quantization !== undefined &&
-      solver(weight) in SOLVERS &&
+      isWanted(weight, node.name) &&
       uses.get(weight) === 1 &&
       patches.kind !== 'lookup' &&
       isSolvable(parseFormat(quantization.format))
@@ -66,7 +81,7 @@ export function solvableLayers(
  *
  * @param model     prepared float model
  * @param simulated the same nodes with activations quantized as the plan says and float weights
- * @param solver    name of the solver of each weight
+ * @param solver    name of the solver of each weight; sparse layers go to their own method
  */
 export async function solveWeights(
   model: Model,
@@ -99,7 +114,7 @@ function createCollector(
   model: Model,
   plan: Plan,
   solver: (weight: string) => SolverName,
-  { effort, cache }: SolveSettings,
+  { effort, cache, sparse }: SolveSettings,
   product: Product,
   ctx: Context,
 ): Collector {
@@ -110,12 +125,21 @@ function createCollector(
   const biases = new Map<string, Tensor>();
   const reports: LayerReport[] = [];
   const run = async (planned: PlannedProblem, name: SolverName): Promise<LayerSolution> => {
-    const { problem } = planned;
-    const key = problemKey(problem, name, effort, ctx.seed);
+    const { problem, layer } = planned;
+    const pattern = sparse?.nodes.has(layer.node.name) === true ? sparse.pattern : undefined;
+    const way =
+      sparse === undefined || pattern === undefined ? name : `${formatPattern(pattern)} ${sparse.method}`;
+    const key = problemKey(problem, way, effort, ctx.seed);
     const known = cache?.get(key);
     if (known !== undefined) return known;
     const rng = ctx.rng.fork(`solve ${problem.name}`);
-    const solution = await SOLVERS[name](problem, effort, { rng, threads: ctx.threads }, product);
+    const solution =
+      sparse === undefined || pattern === undefined
+        ? await SOLVERS[name](problem, effort, { rng, threads: ctx.threads }, product)
+        : {
+            ...(await solveSparse(problem, patternColumns(layer.layout), pattern, sparse.method)),
+            solver: way,
+          };
     cache?.set(key, solution);
     return solution;
   };
