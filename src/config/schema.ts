@@ -6,7 +6,7 @@ import { FORMS, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
 import { SENSITIVITIES, parseBudget, type SensitivityName } from '../search/index.js';
-import { EFFORTS, SOLVER_CHOICES, formatPattern, parsePattern } from '../solve/index.js';
+import { EFFORTS, SOLVER_CHOICES, SPARSE_SOLVERS, formatPattern, parsePattern } from '../solve/index.js';
 import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
 import { dataSchema } from './data.js';
 import { parseSelector } from './selector.js';
@@ -63,6 +63,7 @@ const shard = parsed((text) => {
 });
 
 const solver = z.enum(SOLVER_CHOICES);
+const pattern = parsed((text) => formatPattern(parsePattern(text)));
 
 const calibration = z.strictObject({
   file: path.exactOptional(),
@@ -82,8 +83,8 @@ const quantize = z.strictObject({
   solver: solver.exactOptional(),
   effort: z.enum(EFFORTS).exactOptional(),
   cache: z.union([path, z.literal(false)]).exactOptional(),
-  sparsity: parsed((text) => formatPattern(parsePattern(text))).exactOptional(),
-  sparsityMethod: z.enum(['joint', 'sparsegpt', 'wanda', 'magnitude']).exactOptional(),
+  sparsity: pattern.exactOptional(),
+  sparsityMethod: z.enum(SPARSE_SOLVERS).exactOptional(),
   avoidSaturation: z.boolean().exactOptional(),
   include: z.array(selector).exactOptional(),
   exclude: z.array(selector).exactOptional(),
@@ -96,6 +97,7 @@ const quantize = z.strictObject({
         activations: activations.exactOptional(),
         granularity: granularity.exactOptional(),
         solver: solver.exactOptional(),
+        sparsity: z.union([z.literal('dense'), pattern]).exactOptional(),
       }),
     )
     .exactOptional(),

@@ -4,7 +4,7 @@ import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
 import { type Form } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
-import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings } from '../plan/index.js';
+import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings, type Sparsity } from '../plan/index.js';
 import {
   DEFAULT_AXES,
   findHardware,
@@ -15,7 +15,7 @@ import {
   type Hardware,
   type SensitivityName,
 } from '../search/index.js';
-import { type Effort, type SparseSolver } from '../solve/index.js';
+import { type Effort } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
@@ -42,7 +42,7 @@ export interface QuantizeSettings {
   readonly solving: {
     readonly effort: Effort;
     readonly cache?: string;
-    readonly sparsity?: { readonly pattern: string; readonly method: SparseSolver };
+    readonly sparsity?: Sparsity;
   };
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
@@ -213,6 +213,7 @@ function planSettings({ target, quantize = {} }: Config): PlanSettings {
     granularity,
     solver,
     fromPareto,
+    sparsityMethod = 'joint',
   } = quantize;
   const everything: NodeRule = { match: { node: '/.*/' }, quantize: false };
   return {
@@ -227,7 +228,12 @@ function planSettings({ target, quantize = {} }: Config): PlanSettings {
         ? []
         : [everything, ...include.map((match): NodeRule => ({ match, quantize: true }))]),
       ...(fromPareto === undefined ? [] : paretoRules(fromPareto)),
-      ...layers,
+      ...layers.map(({ sparsity, ...rule }): NodeRule => ({
+        ...rule,
+        ...(sparsity === undefined
+          ? {}
+          : { sparsity: sparsity === 'dense' ? sparsity : { pattern: sparsity, method: sparsityMethod } }),
+      })),
       ...exclude.map((match): NodeRule => ({ match, quantize: false })),
     ],
     tensors,

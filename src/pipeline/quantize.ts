@@ -18,6 +18,7 @@ import {
   planQuantization,
   preferUnsigned,
   valuesToCalibrate,
+  type NodeRule,
   type Plan,
   type PlanSettings,
   type SolvedWeight,
@@ -157,7 +158,8 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
 
 /** Whether some weight may go to a solver: one is named, or some format is narrow enough for `auto`. */
 function asksForSolver({ solver, weights, nodes }: PlanSettings): boolean {
-  const rules = [{ solver, weights }, ...nodes];
+  const rules: readonly NodeRule[] = [{ match: {}, solver, weights }, ...nodes];
+  if (rules.some(({ sparsity }) => typeof sparsity === 'object')) return true;
   const named = rules.some(
     (rule) => rule.solver !== undefined && rule.solver !== 'nearest' && rule.solver !== 'auto',
   );

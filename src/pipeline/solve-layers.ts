@@ -4,14 +4,10 @@ import { openDataSet, type DataSpec } from '../data/index.js';
 import { emitQdq } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { feedInputs, storeTensor, withGraph, type Model } from '../onnx/index.js';
-import { type Plan, type SolvedWeight } from '../plan/index.js';
+import { type Plan, type SolvedWeight, type Sparsity } from '../plan/index.js';
 import {
   SOLVERS,
-  isSolvable,
-  parsePattern,
-  sparseEligibility,
   type SparseLayers,
-  type SparseSolver,
   folderCache,
   gridOf,
   solvableLayers,
@@ -20,13 +16,14 @@ import {
   type LayerReport,
   type SolverName,
 } from '../solve/index.js';
+import { sparseLayers } from './sparse-layers.js';
 
 export interface SolverRequest {
   readonly effort: Effort;
   /** Folder of finished layers; absent to keep none. */
   readonly cache?: string;
-  /** N:M pattern of the layers that can take one, and how the kept weights are chosen. */
-  readonly sparsity?: { readonly pattern: string; readonly method: SparseSolver };
+  /** Pattern of all layers that can take one and have no rule of their own. */
+  readonly sparsity?: Sparsity;
 }
 
 export interface LayerSolutions {
@@ -35,7 +32,7 @@ export interface LayerSolutions {
   readonly weights: ReadonlyMap<string, SolvedWeight>;
   readonly reports: readonly LayerReport[];
   /** Layers that keep the pattern. */
-  readonly sparse?: SparseLayers;
+  readonly sparse: SparseLayers;
 }
 
 /** At 8 bits nearest rounding is as good as anything; below, errors of the output can be traded against each other. */
@@ -57,13 +54,13 @@ export async function solveLayers(
   ctx: Context,
 ): Promise<LayerSolutions> {
   const solver = (weight: string): string => solverOf(plan, weight, spec !== undefined);
-  const sparse = sparseLayers(model, plan, request, ctx);
+  const sparse = sparseLayers(model, plan, request.sparsity, ctx);
   const layers = solvableLayers(
     model.graph,
     plan,
-    (weight, node) => sparse?.nodes.has(node) === true || solver(weight) in SOLVERS,
+    (weight, node) => sparse.has(node) || solver(weight) in SOLVERS,
   );
-  if (layers.length === 0) return { model, weights: nearest, reports: [] };
+  if (layers.length === 0) return { model, weights: nearest, reports: [], sparse };
   if (spec === undefined) {
     throw new FxqError(
       'E_USAGE',
@@ -82,7 +79,7 @@ export async function solveLayers(
     {
       effort: request.effort,
       ...(request.cache === undefined ? {} : { cache: folderCache(request.cache) }),
-      ...(sparse === undefined ? {} : { sparse }),
+      sparse,
     },
     ctx,
   );
@@ -93,39 +90,8 @@ export async function solveLayers(
     model: withGraph(model, { ...model.graph, initializers }),
     weights: new Map([...nearest, ...solved.weights]),
     reports: solved.reports,
-    ...(sparse === undefined ? {} : { sparse }),
+    sparse,
   };
-}
-
-/** Eligible layers of the plan; what stays dense is noted with its reasons. */
-function sparseLayers(
-  model: Model,
-  plan: Plan,
-  { sparsity }: SolverRequest,
-  ctx: Context,
-): SparseLayers | undefined {
-  if (sparsity === undefined) return undefined;
-  const pattern = parsePattern(sparsity.pattern);
-  const all = sparseEligibility(model.graph, pattern);
-  const isPlanned = (weight: string): boolean => {
-    const format = plan.weights[weight]?.format;
-    return format !== undefined && isSolvable(parseFormat(format));
-  };
-  const nodes = all.flatMap((e) => (e.layer !== undefined && isPlanned(e.layer.weight) ? [e.node] : []));
-  if (nodes.length === 0) {
-    const reasons = [
-      ...new Set(all.map((e) => `${e.node}: ${e.why ?? 'its weight is not quantized to integers'}`)),
-    ];
-    throw new FxqError('E_UNSUPPORTED', `no layer can be ${sparsity.pattern} sparse`, reasons.slice(0, 5));
-  }
-  const dense = all.flatMap((e) => (e.why === undefined ? [] : [`${e.node} (${e.why})`]));
-  if (dense.length > 0)
-    ctx.note({
-      level: 'info',
-      code: 'dense',
-      message: `${nodes.length} layers become ${sparsity.pattern} sparse; dense stay ${dense.join(', ')}`,
-    });
-  return { nodes: new Set(nodes), pattern, method: sparsity.method };
 }
 
 /** The solver of a weight once `auto` is settled. */

@@ -7,8 +7,10 @@ import {
   findWeightedLayers,
   formatPattern,
   packWeight,
+  parsePattern,
   verifySparsity,
   type SidecarWeight,
+  type SparseLayers,
 } from '../solve/index.js';
 import { type LayerSolutions } from './solve-layers.js';
 
@@ -30,20 +32,30 @@ export async function packSparse(
   plan: Plan,
 ): Promise<SidecarWeight[]> {
   const { sparse } = solutions;
-  if (sparse === undefined) return [];
-  for (const { node, violations, groups } of await verifySparsity(model, sparse.pattern, sparse.nodes)) {
-    if (violations === 0) continue;
-    throw new FxqError(
-      'E_GATE',
-      `'${node}' breaks the pattern ${formatPattern(sparse.pattern)} in ${violations} of ${groups} groups`,
-      'This is a bug in fxq; please report it.',
-    );
+  if (sparse.size === 0) return [];
+  await verifyPatterns(model, sparse);
+  return findWeightedLayers(solutions.model.graph).flatMap(({ node, weight, layout }) => {
+    const choice = sparse.get(node.name);
+    if (choice === undefined) return [];
+    const { codes, scale } = required(solutions.weights.get(weight), weight);
+    const { bits, signed } = parseFormat(required(plan.weights[weight], weight).format);
+    return { initializer: weight, packed: packWeight(layout, codes, choice.pattern, bits, signed), scale };
+  });
+}
+
+async function verifyPatterns(model: Model, sparse: SparseLayers): Promise<void> {
+  const byPattern = new Map<string, Set<string>>();
+  for (const [node, { pattern }] of sparse) {
+    const name = formatPattern(pattern);
+    byPattern.set(name, (byPattern.get(name) ?? new Set()).add(node));
   }
-  return findWeightedLayers(solutions.model.graph)
-    .filter((layer) => sparse.nodes.has(layer.node.name))
-    .map(({ weight, layout }) => {
-      const { codes, scale } = required(solutions.weights.get(weight), weight);
-      const { bits, signed } = parseFormat(required(plan.weights[weight], weight).format);
-      return { initializer: weight, packed: packWeight(layout, codes, sparse.pattern, bits, signed), scale };
-    });
+  for (const [name, nodes] of byPattern)
+    for (const { node, violations, groups } of await verifySparsity(model, parsePattern(name), nodes)) {
+      if (violations === 0) continue;
+      throw new FxqError(
+        'E_GATE',
+        `'${node}' breaks the pattern ${name} in ${violations} of ${groups} groups`,
+        'This is a bug in fxq; please report it.',
+      );
+    }
 }

@@ -146,6 +146,9 @@ class PlanBuilder {
       scale: [],
       zeroPoint: [],
       solver: operand.slot === undefined ? 'nearest' : role.formats.solver,
+      ...(operand.slot === undefined || role.formats.sparsity === undefined
+        ? {}
+        : { sparsity: role.formats.sparsity }),
       why: `${role.node.opType} '${role.node.name}'`,
     });
   }

@@ -1,4 +1,5 @@
 /** The plan: every decision about quantization, as one immutable, serialisable value. */
+import { type Sparsity } from './settings.js';
 
 /** How many scales a tensor has. Block granularity runs along `axis`, the reduction axis for weights. */
 export type Granularity =
@@ -38,8 +39,8 @@ export interface WeightQuantization extends TensorQuantization {
   readonly solver: string;
   /** Lowest scale of each channel at which the layer's bias still fits into int32; absent where none is at risk. */
   readonly minimumScale?: readonly number[];
-  /** N:M pattern, when sparse. */
-  readonly sparsity?: { readonly n: number; readonly m: number };
+  /** The pattern a rule asks for, or `dense` where one keeps a pattern out. */
+  readonly sparsity?: Sparsity | 'dense';
 }
 
 /**

@@ -13,7 +13,7 @@ import {
 import { sizeOf } from '../tensor/index.js';
 import { refusesDynamic } from './dynamic.js';
 import { type RulesOf } from './match.js';
-import { type GranularitySetting, type PlanSettings } from './settings.js';
+import { type GranularitySetting, type PlanSettings, type Sparsity } from './settings.js';
 import { type Role, type Target } from './target.js';
 
 export type ValueTypes = ReadonlyMap<string, TensorType>;
@@ -44,6 +44,7 @@ export interface NodeFormats {
   readonly activations: string;
   readonly granularity: GranularitySetting;
   readonly solver: string;
+  readonly sparsity?: Sparsity | 'dense';
 }
 
 const UNOBSERVABLE = 'values inside a subgraph are not observed during calibration';
@@ -165,11 +166,13 @@ function formatsOf(node: Node, { settings, rules, observable }: Scope): NodeForm
   const { weights, activations, granularity, solver } = settings;
   let formats: NodeFormats = { weights, activations, granularity, solver };
   for (const rule of rules.get(node) ?? []) {
+    const sparsity = rule.sparsity ?? formats.sparsity;
     formats = {
       weights: rule.weights ?? formats.weights,
       activations: rule.activations ?? formats.activations,
       granularity: rule.granularity ?? formats.granularity,
       solver: rule.solver ?? formats.solver,
+      ...(sparsity === undefined ? {} : { sparsity }),
     };
   }
   if (!observable && formats.activations !== 'float') formats = { ...formats, activations: 'dynamic' };

@@ -9,6 +9,14 @@ export interface NodeRule {
   readonly activations?: string;
   readonly granularity?: GranularitySetting;
   readonly solver?: string;
+  /** `dense` leaves out a pattern that is asked for everywhere. */
+  readonly sparsity?: Sparsity | 'dense';
+}
+
+/** An N:M pattern, and the way its weights are chosen. */
+export interface Sparsity {
+  readonly pattern: string;
+  readonly method: string;
 }
 
 /** Every given condition must hold. `node` is a name, or a regular expression between slashes. */

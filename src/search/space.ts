@@ -163,8 +163,10 @@ export function assignmentOf({ groups }: Pick<SearchSpace, 'groups'>, choice: re
 
 /** An assignment as rules for the planner. */
 export function assignmentRules(assignment: Assignment): NodeRule[] {
-  return [...assignment].map(([node, { weights, activations, granularity, solver }]): NodeRule => {
+  return [...assignment].map(([node, { weights, activations, granularity, solver, sparsity }]): NodeRule => {
     if (weights === 'float' && activations === 'float') return { match: { node }, quantize: false };
-    return { match: { node }, weights, activations, granularity, ...(solver === 'none' ? {} : { solver }) };
+    const formats = { match: { node }, weights, activations, granularity };
+    if (sparsity !== undefined) return { ...formats, sparsity: { pattern: sparsity, method: solver } };
+    return { ...formats, ...(solver === 'none' ? {} : { solver }) };
   });
 }

@@ -17,6 +17,7 @@ export {
   solvableLayers,
   solveWeights,
   type LayerReport,
+  type SparseChoice,
   type SparseLayers,
   type SolveSettings,
   type SolvedLayers,

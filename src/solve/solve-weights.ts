@@ -31,9 +31,11 @@ export interface SolveSettings {
   readonly sparse?: SparseLayers;
 }
 
-/** Layers that keep an N:M pattern, by node name, and how the kept weights are chosen. */
-export interface SparseLayers {
-  readonly nodes: ReadonlySet<string>;
+/** Layers that keep an N:M pattern, by node name. */
+export type SparseLayers = ReadonlyMap<string, SparseChoice>;
+
+/** A pattern, and how the kept weights are chosen. */
+export interface SparseChoice {
   readonly pattern: Pattern;
   readonly method: SparseSolver;
 }
@@ -126,18 +128,17 @@ function createCollector(
   const reports: LayerReport[] = [];
   const run = async (planned: PlannedProblem, name: SolverName): Promise<LayerSolution> => {
     const { problem, layer } = planned;
-    const pattern = sparse?.nodes.has(layer.node.name) === true ? sparse.pattern : undefined;
-    const way =
-      sparse === undefined || pattern === undefined ? name : `${formatPattern(pattern)} ${sparse.method}`;
+    const choice = sparse?.get(layer.node.name);
+    const way = choice === undefined ? name : `${formatPattern(choice.pattern)} ${choice.method}`;
     const key = problemKey(problem, way, effort, ctx.seed);
     const known = cache?.get(key);
     if (known !== undefined) return known;
     const rng = ctx.rng.fork(`solve ${problem.name}`);
     const solution =
-      sparse === undefined || pattern === undefined
+      choice === undefined
         ? await SOLVERS[name](problem, effort, { rng, threads: ctx.threads }, product)
         : {
-            ...(await solveSparse(problem, patternColumns(layer.layout), pattern, sparse.method)),
+            ...(await solveSparse(problem, patternColumns(layer.layout), choice.pattern, choice.method)),
             solver: way,
           };
     cache?.set(key, solution);

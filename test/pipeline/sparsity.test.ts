@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
 import { readModel } from '../../src/onnx/index.js';
 import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
-import { DEFAULT_SETTINGS } from '../../src/plan/index.js';
+import { DEFAULT_SETTINGS, type NodeRule } from '../../src/plan/index.js';
 import {
   parsePattern,
   readSidecar,
@@ -82,6 +82,37 @@ describe('2:4 sparsity', () => {
       const other = await quantize(request(`${method}.onnx`, method), createContext());
       expect(meanError(joint)).toBeLessThan(meanError(other));
     }
+  });
+
+  it('follows rules of single layers: two patterns in one model, a layer kept dense, and no pattern where none fits', async () => {
+    const base = request('rules.onnx', 'joint');
+    const [first, second, third, ...rest] = joint.layers.filter((l) => l.solver === '2:4 joint');
+    const rule = (node: string, sparsity: NonNullable<NodeRule['sparsity']>): NodeRule => ({
+      match: { node },
+      sparsity,
+    });
+    const nodes = [
+      rule(first!.node, { pattern: '4:8', method: 'joint' }),
+      rule(second!.node, { pattern: '2:4', method: 'magnitude' }),
+      rule(third!.node, 'dense'),
+    ];
+    const { layers } = await quantize({ ...base, plan: { ...base.plan, nodes } }, createContext());
+    const solverOf = (node: string): string | undefined => layers.find((l) => l.node === node)?.solver;
+    expect([first, second, third, rest[0]].map((l) => solverOf(l!.node))).toEqual([
+      '4:8 joint',
+      '2:4 magnitude',
+      undefined,
+      '2:4 joint',
+    ]);
+    expect(readSidecar(join(folder, 'rules.sparse.safetensors'))).toHaveLength(2 + rest.length);
+    const narrow = readModel(base.model).graph.nodes.find((n) => n.opType === 'Conv')!.name;
+    const asked = rule(narrow, { pattern: '2:4', method: 'joint' });
+    await expect(
+      quantize({ ...base, plan: { ...base.plan, nodes: [asked] } }, createContext()),
+    ).rejects.toMatchObject({
+      code: 'E_UNSUPPORTED',
+      message: `a rule asks for 2:4 in '${narrow}', but its 1 input channels are no multiple of 4 (2:4)`,
+    });
   });
 
   it('names the reasons when no layer can be sparse', async () => {

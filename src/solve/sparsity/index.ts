@@ -18,6 +18,6 @@ export { groupBits, indexBits, packWeight, packedBytes, unpackWeight, type Packe
 export { formatPattern, maskByScore, parsePattern, patternColumns, type Pattern } from './pattern.js';
 export { searchPermutation, type ChannelScores, type PermutationResult } from './permute.js';
 export { readSidecar, writeSidecar, type SidecarWeight } from './sidecar.js';
-export { solveSparse, type SparseSolver } from './solve-sparse.js';
+export { SPARSE_SOLVERS, isSparseSolver, solveSparse, type SparseSolver } from './solve-sparse.js';
 export { sparseGpt, type PrunedMatrix } from './sparse-gpt.js';
 export { countPattern, verifySparsity, type LayerSparsity, type PatternCount } from './verify.js';

@@ -13,7 +13,13 @@ import {
 import { type Pattern } from './pattern.js';
 
 /** `magnitude`, `wanda` and `sparsegpt` prune first and round then; `joint` does both at once. */
-export type SparseSolver = 'magnitude' | 'wanda' | 'sparsegpt' | 'joint';
+export const SPARSE_SOLVERS = ['joint', 'sparsegpt', 'wanda', 'magnitude'] as const;
+export type SparseSolver = (typeof SPARSE_SOLVERS)[number];
+
+/** Whether a name is that of a sparse solver. */
+export function isSparseSolver(name: string): name is SparseSolver {
+  return (SPARSE_SOLVERS as readonly string[]).includes(name);
+}
 
 /**
  * Solves a layer under a pattern. The sequential methods round what their mask leaves by descent: the strongest way that
