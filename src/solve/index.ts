@@ -30,3 +30,5 @@ export {
   type SolverChoice,
   type SolverName,
 } from './solvers.js';
+export { chooseLoss, lossProbe, sampleLosses, type LossKind } from './importance/output-loss.js';
+export { squaredGradients } from './importance/squared-gradients.js';

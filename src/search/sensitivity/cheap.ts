@@ -8,12 +8,12 @@ import {
   toMatrix,
   type InputMoments,
   type WeightedLayer,
+  lossProbe,
 } from '../../solve/index.js';
 import { bitsOf, countMacs } from '../costs/index.js';
 import { type LayerCandidate, type SearchLayer } from '../layers.js';
 import { type ActivationGrid, type Realization } from '../simulate.js';
 import { backwardPass, type LayerGradients } from './backward.js';
-import { lossProbe } from './loss.js';
 import { isFloat, type Sensitivity, type Study } from './study.js';
 
 /** What a cheap method makes of one layer at one candidate. */

@@ -14,7 +14,8 @@ export const SENSITIVITIES = {
 export type SensitivityName = keyof typeof SENSITIVITIES;
 
 export { measureSensitivity } from './measured.js';
-export { chooseLoss, lossProbe, sampleLosses, type LossKind } from './loss.js';
+export { chooseLoss, lossProbe, sampleLosses, type LossKind } from '../../solve/index.js';
+
 export { rankAgreement, spearman, splitHalfReliability, type RankAgreement } from './ranks.js';
 export {
   isFloat,

@@ -8,7 +8,7 @@ import { countMacs } from '../costs/index.js';
 import { sliceGraph, tensorAt, walkCuts, type Cut } from '../cuts.js';
 import { candidateId } from '../layers.js';
 import { feedsOf, portsOf, simulate, type Realization } from '../simulate.js';
-import { sampleLosses } from './loss.js';
+import { sampleLosses } from '../../solve/index.js';
 import { isFloat, type Sensitivity, type Study, type StudyGroup } from './study.js';
 
 /**

@@ -3,11 +3,10 @@ import { required, type Context } from '../../core/index.js';
 import { openSession, type Batch } from '../../engine/index.js';
 import { type Model, type TensorType } from '../../onnx/index.js';
 import { type Tensor } from '../../tensor/index.js';
-import { type LayerData } from '../../solve/index.js';
 import { type SearchCache } from '../cache.js';
 import { type LayerCandidate, type SearchLayer } from '../layers.js';
 import { type Realization } from '../simulate.js';
-import { type LossKind } from './loss.js';
+import { type LayerData, type LossKind } from '../../solve/index.js';
 
 /** Layers that take one candidate together, and the candidates. */
 export interface StudyGroup {

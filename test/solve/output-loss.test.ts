@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { createRng } from '../../../src/core/index.js';
-import { chooseLoss, lossProbe, sampleLosses, type LossKind } from '../../../src/search/sensitivity/index.js';
-import { softmax, tensor, type Tensor } from '../../../src/tensor/index.js';
+import { createRng } from '../../src/core/index.js';
+import { chooseLoss, lossProbe, sampleLosses, type LossKind } from '../../src/solve/index.js';
+import { softmax, tensor, type Tensor } from '../../src/tensor/index.js';
 
 const rng = createRng(3);
 const logits = tensor(
