@@ -21,6 +21,7 @@ const KEYS: FlagKeys = {
   'weight-range': ['quantize', 'weightRange'],
   solver: ['quantize', 'solver'],
   effort: ['quantize', 'effort'],
+  'bias-correction': ['quantize', 'biasCorrection'],
   cache: ['quantize', 'cache'],
   sparsity: ['quantize', 'sparsity'],
   'sparsity-method': ['quantize', 'sparsityMethod'],
@@ -123,6 +124,12 @@ export default class Quantize extends BaseCommand {
       helpValue: 'LEVEL',
       description:
         'Work of solvers: fast (one pass over the data), balanced (front to back), best (more starts). [default: balanced]',
+    }),
+    'bias-correction': Flags.string({
+      helpValue: 'NAME',
+      description:
+        'How biases make up for the shift of the mean that rounding to nearest leaves: none, analytic (from the means of ' +
+        "what float layers see) or empirical (from the quantized layers' outputs, front to back). [default: none]",
     }),
     cache: Flags.string({
       helpValue: 'FOLDER',

@@ -6,7 +6,7 @@ import { FORMS, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
 import { SENSITIVITIES, parseBudget, type SensitivityName } from '../search/index.js';
-import { EFFORTS, SOLVER_CHOICES, SPARSE_SOLVERS, formatPattern, parsePattern } from '../solve/index.js';
+import { BIAS_CORRECTIONS, EFFORTS, SOLVER_CHOICES, SPARSE_SOLVERS, formatPattern, parsePattern } from '../solve/index.js';
 import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
 import { dataSchema } from './data.js';
 import { parseSelector } from './selector.js';
@@ -81,6 +81,7 @@ const quantize = z.strictObject({
   accumulator: z.int().min(8).max(32).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
   solver: solver.exactOptional(),
+  biasCorrection: z.enum(['none', ...BIAS_CORRECTIONS]).exactOptional(),
   effort: z.enum(EFFORTS).exactOptional(),
   cache: z.union([path, z.literal(false)]).exactOptional(),
   sparsity: pattern.exactOptional(),
@@ -98,6 +99,7 @@ const quantize = z.strictObject({
         granularity: granularity.exactOptional(),
         solver: solver.exactOptional(),
         sparsity: z.union([z.literal('dense'), pattern]).exactOptional(),
+        biasCorrection: z.boolean().exactOptional(),
       }),
     )
     .exactOptional(),

@@ -15,7 +15,7 @@ import {
   type Hardware,
   type SensitivityName,
 } from '../search/index.js';
-import { type Effort } from '../solve/index.js';
+import { type BiasCorrection, type Effort } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
@@ -44,6 +44,7 @@ export interface QuantizeSettings {
     readonly cache?: string;
     readonly sparsity?: Sparsity;
   };
+  readonly biasCorrection: BiasCorrection | 'none';
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
     | { readonly kind: 'file'; readonly path: string; readonly spec?: DataSpec }
@@ -122,6 +123,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     cache,
     sparsity,
     sparsityMethod,
+    biasCorrection,
     avoidSaturation,
     externalData,
     locked,
@@ -142,6 +144,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
         ? {}
         : { sparsity: { pattern: sparsity, method: sparsityMethod ?? 'joint' } }),
     },
+    biasCorrection: biasCorrection ?? 'none',
     ...(statistics === undefined ? {} : { statistics }),
     avoidSaturation: avoidSaturation ?? false,
     externalData: externalData ?? false,

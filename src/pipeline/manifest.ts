@@ -15,6 +15,8 @@ export interface Manifest {
   readonly plan: Plan;
   /** What each solver did, by initializer. */
   readonly weights: Readonly<Record<string, unknown>>;
+  /** What bias correction did, by initializer. */
+  readonly biases?: Readonly<Record<string, unknown>>;
 }
 
 /** `model.int8.onnx` → `model.int8.fxq.json`. */

@@ -28,12 +28,14 @@ import {
   findWeightedLayers,
   withBiases,
   writeSidecar,
+  type BiasReport,
   type LayerReport,
   roundToNearest,
   scalesWithoutSaturation,
   type SaturationRisk,
 } from '../solve/index.js';
 import { chooseRanges, unmeasuredWeightRange, type Choice } from './choose-ranges.js';
+import { correctSolutions, type BiasChoice } from './correct-biases.js';
 import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
 import { loadModel, type LoadedModel } from './load-model.js';
@@ -55,6 +57,8 @@ export interface QuantizeRequest {
   readonly statistics?: StatisticsSource;
   /** How much work solvers may do, and where they keep finished layers. */
   readonly solving: SolverRequest;
+  /** How biases of layers rounded to nearest make up for the shift of the mean; not at all when absent. */
+  readonly biasCorrection?: BiasChoice;
   /** Keeps the codes of channels that could saturate on processors without VNNI within ±64. */
   readonly avoidSaturation: boolean;
   /** Bits that no sum of an integer form may exceed; weights of layers that would get coarser. */
@@ -79,6 +83,8 @@ export interface QuantizeResult {
   readonly saturation: readonly SaturationRisk[];
   /** What solvers did. */
   readonly layers: readonly LayerReport[];
+  /** Biases that were corrected. */
+  readonly biases: readonly BiasReport[];
   /** True when calibrated on random data. */
   readonly synthetic: boolean;
   readonly speed?: Speed;
@@ -93,8 +99,11 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   refuseOverwrite(request);
   const read = await loadModel(request.model, opsetForSettings(request.plan), ctx);
   for (const note of read.notes) ctx.note(note);
+  const correction = request.biasCorrection ?? 'none';
   const loaded =
-    request.solving.sparsity !== undefined || asksForSolver(request.plan) ? withBiasesOf(read) : read;
+    request.solving.sparsity !== undefined || correction !== 'none' || asksForSolver(request.plan)
+      ? withBiasesOf(read)
+      : read;
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
   const solved = await fitWidths(
@@ -105,7 +114,15 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     ctx,
   );
   const { spec } = request.statistics ?? {};
-  const layers = await solveLayers(loaded.model, solved.plan, solved.weights, spec, request.solving, ctx);
+  const layers = await correctSolutions(
+    loaded.model,
+    await solveLayers(loaded.model, solved.plan, solved.weights, spec, request.solving, ctx),
+    solved.plan,
+    correction,
+    request.plan,
+    spec,
+    ctx,
+  );
   const { model, files } = await emitModel(request.emit, {
     model: layers.model,
     plan: solved.plan,
@@ -131,6 +148,9 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     settings: { plan: request.plan, emit: request.emit, ...calibrated.choice },
     plan: withWeights(solved.plan, layers.weights),
     weights: Object.fromEntries(layers.reports.map((report) => [report.weight, report])),
+    ...(layers.biases.length === 0
+      ? {}
+      : { biases: Object.fromEntries(layers.biases.map((report) => [report.bias, report])) }),
   };
   const manifestFile = manifestPath(request.out);
   if (request.locked) checkLock(manifest, manifestFile);
@@ -152,6 +172,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     audit,
     saturation: solved.saturation,
     layers: layers.reports,
+    biases: layers.biases,
     synthetic: calibrated.synthetic,
   };
 }

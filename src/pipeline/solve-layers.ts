@@ -105,7 +105,7 @@ function solverOf(plan: Plan, weight: string, hasData: boolean): string {
 }
 
 /** What layers see when the activations before them are quantized and no weight is. */
-function withFloatWeights(model: Model, plan: Plan): Model {
+export function withFloatWeights(model: Model, plan: Plan): Model {
   const nodes = Object.entries(plan.nodes).map(([name, node]) => {
     const { bias: _bias, ...rest } = node;
     const isFloat = node.decision === 'dynamic' || node.decision === 'weights';

@@ -17,6 +17,8 @@ export interface NodeRule {
 export interface Sparsity {
   readonly pattern: string;
   readonly method: string;
+  /** False leaves the layer's bias as it is. */
+  readonly biasCorrection?: boolean;
 }
 
 /** Every given condition must hold. `node` is a name, or a regular expression between slashes. */

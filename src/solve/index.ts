@@ -11,6 +11,7 @@ export { gptq } from './gptq.js';
 export { dequantize, type LayerProblem, type LayerSolution, type Moments } from './problem.js';
 export { floatTarget } from './quadratic.js';
 export { withBiases } from './bias.js';
+export { BIAS_CORRECTIONS, correctBiases, type BiasCorrection, type BiasReport } from './correct-biases.js';
 export { gridOf, isSolvable } from './layer-problem.js';
 export { folderCache, type LayerCache } from './cache.js';
 export {
