@@ -11,14 +11,14 @@ export interface NodeRule {
   readonly solver?: string;
   /** `dense` leaves out a pattern that is asked for everywhere. */
   readonly sparsity?: Sparsity | 'dense';
+  /** False leaves the layer's bias as it is. */
+  readonly biasCorrection?: boolean;
 }
 
 /** An N:M pattern, and the way its weights are chosen. */
 export interface Sparsity {
   readonly pattern: string;
   readonly method: string;
-  /** False leaves the layer's bias as it is. */
-  readonly biasCorrection?: boolean;
 }
 
 /** Every given condition must hold. `node` is a name, or a regular expression between slashes. */
