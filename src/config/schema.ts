@@ -6,7 +6,14 @@ import { FORMS, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
 import { SENSITIVITIES, parseBudget, type SensitivityName } from '../search/index.js';
-import { BIAS_CORRECTIONS, EFFORTS, SOLVER_CHOICES, SPARSE_SOLVERS, formatPattern, parsePattern } from '../solve/index.js';
+import {
+  BIAS_CORRECTIONS,
+  EFFORTS,
+  SOLVER_CHOICES,
+  SPARSE_SOLVERS,
+  formatPattern,
+  parsePattern,
+} from '../solve/index.js';
 import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
 import { dataSchema } from './data.js';
 import { parseSelector } from './selector.js';
