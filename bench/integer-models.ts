@@ -8,6 +8,7 @@ import { type FitMethod } from '../src/formats/index.js';
 import { feedInputs, loadTensor, readModel, type Model } from '../src/onnx/index.js';
 import { loadModel } from '../src/pipeline/index.js';
 import { statisticsFrom } from '../src/pipeline/calibrate.js';
+import { solveLayers } from '../src/pipeline/solve-layers.js';
 import {
   DEFAULT_SETTINGS,
   guardBiases,
@@ -17,7 +18,7 @@ import {
   type Plan,
   type PlanSettings,
 } from '../src/plan/index.js';
-import { roundToNearest } from '../src/solve/index.js';
+import { findWeightedLayers, roundToNearest, withBiases } from '../src/solve/index.js';
 import { tensor, toFloat32, type Tensor } from '../src/tensor/index.js';
 import { inFolder, type BenchModel } from './models.js';
 
@@ -38,21 +39,34 @@ export interface IntegerSettings extends Partial<PlanSettings> {
 /** GELU and 16-bit types exist as operators and QDQ types from here on. */
 const OPSET = 21;
 
-/** Calibrates, rounds to nearest and emits. `fit` chooses weight scales; activations use the method of that name. */
+/** Calibrates, rounds or solves, and emits. `fit` chooses weight scales; activations use the method of that name. */
 export async function integerBenchModel(
   folder: string,
   model: BenchModel,
   { fit = 'range', ...formats }: IntegerSettings,
 ): Promise<IntegerBench> {
   const settings: PlanSettings = { ...DEFAULT_SETTINGS, ...formats, target: 'integer' };
-  const loaded = await loadModel(join(folder, model.model), Math.max(OPSET, opsetForSettings(settings)), ctx);
+  const read = await loadModel(join(folder, model.model), Math.max(OPSET, opsetForSettings(settings)), ctx);
+  const loaded =
+    settings.solver === 'nearest'
+      ? read
+      : { ...read, model: withBiases(read.model, findWeightedLayers(read.model.graph)) };
   const skeleton = planQuantization(loaded.model, loaded.types, settings);
   const source = { kind: 'data', spec: inFolder(folder, model.calibration) } as const;
   const statistics = await statisticsFrom(loaded, source, valuesToCalibrate(skeleton), ctx);
   const method = fit === 'range' ? 'minmax' : 'mse';
   const planned = preferUnsigned(skeleton, (value) => statistics.tensors.get(value)?.min);
   const plan = guardBiases(assignRanges(planned, statistics, { method }, ctx), loaded.model.graph);
-  const solved = roundToNearest(loaded.model.graph, plan, fit);
+  const rounded = roundToNearest(loaded.model.graph, plan, fit);
+  const effort = { effort: 'balanced' } as const;
+  const { weights: solved, ...layers } = await solveLayers(
+    loaded.model,
+    plan,
+    rounded,
+    source.spec,
+    effort,
+    ctx,
+  );
   const calibrated = new Map(
     Object.entries(plan.activations).flatMap(([id, { value }]) => {
       const seen = statistics.tensors.get(value);
@@ -62,8 +76,8 @@ export async function integerBenchModel(
   return {
     plan,
     weights: (name) => toFloat32(loadTensor(required(loaded.model.graph.initializers.get(name), name), name)),
-    emitted: await emitInteger(loaded.model, plan, solved, loaded.types, calibrated),
-    qdq: emitQdq(loaded.model, plan, solved),
+    emitted: await emitInteger(layers.model, plan, solved, loaded.types, calibrated),
+    qdq: emitQdq(layers.model, plan, solved),
   };
 }
 

@@ -118,7 +118,7 @@ export default class Quantize extends BaseCommand {
       helpValue: 'NAME',
       description:
         'How weights are rounded: nearest, gptq, descent (over the whole grid), adaround, lowrank, adaquant, or auto ' +
-        '(descent below 8 bits where there are data). [default: auto]',
+        '(descent below 8 bits and for sums of powers of two, where there are data). [default: auto]',
     }),
     effort: Flags.string({
       helpValue: 'LEVEL',

@@ -11,7 +11,7 @@ import {
   type Form,
 } from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
-import { parseFormat, type FitMethod } from '../formats/index.js';
+import { type FitMethod } from '../formats/index.js';
 import { opsetOf, writeModel, type Model } from '../onnx/index.js';
 import {
   guardBiases,
@@ -41,7 +41,7 @@ import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './e
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
 import { packSparse, sidecarPath } from './sparse.js';
-import { WORTH_SOLVING, solveLayers, type SolverRequest } from './solve-layers.js';
+import { isWorthSolving, solveLayers, type SolverRequest } from './solve-layers.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
 
 export interface QuantizeRequest {
@@ -184,8 +184,7 @@ function asksForSolver({ solver, weights, nodes }: PlanSettings): boolean {
   const named = rules.some(
     (rule) => rule.solver !== undefined && rule.solver !== 'nearest' && rule.solver !== 'auto',
   );
-  const isNarrow = (format = 'float'): boolean =>
-    format !== 'float' && parseFormat(format).bits < WORTH_SOLVING;
+  const isNarrow = (format = 'float'): boolean => format !== 'float' && isWorthSolving(format);
   return (
     named || (rules.some((rule) => rule.solver === 'auto') && rules.some((rule) => isNarrow(rule.weights)))
   );

@@ -7,6 +7,8 @@ import { feedInputs, storeTensor, withGraph, type Model } from '../onnx/index.js
 import { type Plan, type SolvedWeight, type Sparsity } from '../plan/index.js';
 import {
   SOLVERS,
+  TAKES_GAPS,
+  isSolvable,
   type SparseLayers,
   folderCache,
   gridOf,
@@ -35,8 +37,11 @@ export interface LayerSolutions {
   readonly sparse: SparseLayers;
 }
 
-/** At 8 bits nearest rounding is as good as anything; below, errors of the output can be traded against each other. */
-export const WORTH_SOLVING = 8;
+/** From 8 bits on nearest rounding is as good as anything; on coarser grids errors of the output can be traded. */
+export function isWorthSolving(format: string): boolean {
+  const { bits, uniform } = parseFormat(format);
+  return bits < 8 || !uniform;
+}
 
 /**
  * Replaces weights rounded to nearest by solved ones where the plan asks for a solver.
@@ -99,9 +104,20 @@ function solverOf(plan: Plan, weight: string, hasData: boolean): string {
   const quantization = plan.weights[weight];
   if (quantization === undefined) return 'nearest';
   const { solver, format } = quantization;
-  if (solver === 'auto') return hasData && parseFormat(format).bits < WORTH_SOLVING ? 'descent' : 'nearest';
-  if (solver in SOLVERS) gridOf(format);
+  if (solver === 'auto')
+    return hasData && isWorthSolving(format) && isSolvable(parseFormat(format)) ? 'descent' : 'nearest';
+  if (solver in SOLVERS) requireGrid(solver, format);
   return solver;
+}
+
+/** @throws FxqError E_FORMAT for a solver that cannot choose among the codes of a format */
+function requireGrid(solver: string, format: string): void {
+  if (gridOf(format).levels === undefined || TAKES_GAPS.has(solver)) return;
+  throw new FxqError(
+    'E_FORMAT',
+    `${solver} rounds to all integers of a range, and ${format} leaves some out`,
+    `Use --solver ${[...TAKES_GAPS].join(' or ')}.`,
+  );
 }
 
 /** What layers see when the activations before them are quantized and no weight is. */

@@ -65,9 +65,9 @@ function choiceOf({ pattern, method }: Sparsity): SparseChoice {
 function whyDense(plan: Plan, eligibility: SparseEligibility | undefined): string | undefined {
   if (eligibility?.layer === undefined) return eligibility?.why ?? 'it has no weight';
   const format = plan.weights[eligibility.layer.weight]?.format;
-  return format !== undefined && isSolvable(parseFormat(format))
-    ? undefined
-    : 'its weight is not quantized to integers';
+  if (format === undefined || !isSolvable(parseFormat(format)))
+    return 'its weight is not quantized to integers';
+  return parseFormat(format).uniform ? undefined : `${format} leaves integers out`;
 }
 
 function eligibleNodes(model: Model, plan: Plan, { pattern }: Sparsity, ctx: Context): string[] {

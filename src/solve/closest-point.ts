@@ -1,4 +1,5 @@
 /** The best codes of a short row, exactly: closest lattice point by depth-first search (Schnorr and Euchner 1994). */
+import { codesByDistance } from './grid.js';
 import { cholesky, solveCholesky } from './linear-algebra.js';
 import { type WeightGrid } from './problem.js';
 
@@ -56,7 +57,7 @@ export function closestCodes(
       best.set(codes);
       return;
     }
-    const levels = mask?.[c] === 0 ? [zero[c] as number] : byDistance(grid, centre(c));
+    const levels = mask?.[c] === 0 ? [zero[c] as number] : codesByDistance(grid, centre(c));
     for (const code of levels) {
       if (budget-- <= 0) return;
       offset[c] = value(c, code) - (optimum[c] as number);
@@ -76,14 +77,4 @@ export function closestCodes(
   };
   search(n - 1, 0);
   return best;
-}
-
-/** All codes, nearest to `x` first. */
-function* byDistance({ low, high }: WeightGrid, x: number): Generator<number> {
-  let below = Math.min(Math.floor(x), high);
-  let above = Math.max(below + 1, low);
-  while (below >= low || above <= high) {
-    const down = below >= low && (above > high || x - below <= above - x);
-    yield down ? below-- : above++;
-  }
 }

@@ -1,4 +1,5 @@
 /** One row under coordinate descent: single changes, pair changes and scale refits, with the gradient kept up to date. */
+import { nearestCode, nextCode } from './grid.js';
 import { addRow, multiply } from './linear-algebra.js';
 import { groupOf, type LayerProblem, type WeightGrid } from './problem.js';
 import { type Quadratic } from './quadratic.js';
@@ -94,10 +95,10 @@ export function pairSweep(row: Row, columns: Columns, grid: WeightGrid): number 
   let changes = 0;
   for (let c = 0; c < n; c++) {
     if (mask !== undefined && mask[c] === 0) continue;
-    for (const direction of [-1, 1]) {
-      const first = (codes[c] as number) + direction;
-      if (first < grid.low || first > grid.high) continue;
-      const d = direction * (step[c] as number);
+    for (const direction of [-1, 1] as const) {
+      const first = nextCode(grid, codes[c] as number, direction);
+      if (first === undefined) continue;
+      const d = (first - (codes[c] as number)) * (step[c] as number);
       const curvature = h[c * n + c] as number;
       const cost = d * (2 * (gradient[c] as number) + d * curvature);
       let least = -NOISE * d * d * curvature;
@@ -125,15 +126,11 @@ export function pairSweep(row: Row, columns: Columns, grid: WeightGrid): number 
 }
 
 /** The code of column c that is best for the objective with slope `slope` there. */
-function bestCode(
-  row: Row,
-  { step, zero }: Columns,
-  { low, high }: WeightGrid,
-  c: number,
-  slope: number,
-): number {
+function bestCode(row: Row, { step, zero }: Columns, grid: WeightGrid, c: number, slope: number): number {
   const n = row.codes.length;
   const wanted = (row.values[c] as number) - slope / (row.h[c * n + c] as number);
+  if (grid.levels !== undefined) return nearestCode(wanted / (step[c] as number), zero[c] as number, grid);
+  const { low, high } = grid;
   const code = Math.round(wanted / (step[c] as number)) + (zero[c] as number);
   return code < low ? low : code > high ? high : code;
 }

@@ -1,10 +1,11 @@
 /** GPTQ: columns are rounded one by one, and the columns still open absorb each error (arXiv 2210.17323). */
 import { required } from '../core/index.js';
+import { nearestCode } from './grid.js';
 import { cholesky, inverseUpperFactor, multiply, solveCholesky } from './linear-algebra.js';
 import { baseline, settle } from './nearest.js';
 import { groupOf, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
 import { quadraticOf, type Product, type Quadratic } from './quadratic.js';
-import { fitScales, nearestCode, type CellParameters, type ScaleRule } from './scales.js';
+import { fitScales, type CellParameters, type ScaleRule } from './scales.js';
 
 export interface GptqOptions {
   /** Added to the diagonal of H, relative to its mean. */

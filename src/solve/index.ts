@@ -27,6 +27,7 @@ export {
   EFFORTS,
   SOLVERS,
   SOLVER_CHOICES,
+  TAKES_GAPS,
   type Effort,
   type SolverChoice,
   type SolverName,

@@ -21,9 +21,15 @@ export interface PlannedProblem {
   readonly scaleIndex: Int32Array;
 }
 
-/** Formats whose codes are all the integers of a range, with scales a solver may choose. */
+/** Formats whose codes are integers, with scales a solver may choose. */
 export function isSolvable(format: NumberFormat): boolean {
-  return format.uniform && format.integer && (format.scale === 'float' || format.scale === 'power-of-two');
+  return format.integer && (format.scale === 'float' || format.scale === 'power-of-two');
+}
+
+/** The codes of an integer format that leaves some integers out (sums of powers of two). */
+function levelsOf({ low, high, encode }: NumberFormat): number[] {
+  const all = Array.from({ length: high - low + 1 }, (_, i) => low + i);
+  return all.filter((code) => encode(code) === code);
 }
 
 /** The grid of a weight format. */
@@ -35,6 +41,11 @@ export function gridOf(name: string): WeightGrid {
       `weights in ${name} can only be rounded to nearest`,
       'Use --solver nearest.',
     );
+  if (!format.uniform) {
+    const levels = levelsOf(format);
+    const [low = 0, high = 0] = [levels[0], levels.at(-1)];
+    return { low, high, levels, symmetric: true, scale: 'power-of-two' };
+  }
   const { low, high } = format;
   const symmetric = isSymmetricWeight(name);
   if (format.scale === 'float') return { low, high, symmetric };

@@ -6,6 +6,8 @@ export interface WeightGrid {
   /** Lowest and highest code, for example −8 and 7. */
   readonly low: number;
   readonly high: number;
+  /** All codes in ascending order, 0 among them, where they are not all the integers of [low, high]. */
+  readonly levels?: readonly number[];
   /** Zero point fixed at 0. */
   readonly symmetric: boolean;
   /** Scales may be any float32 (the default), powers of two, or this one number. */

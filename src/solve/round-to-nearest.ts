@@ -9,26 +9,37 @@ import {
   quantize,
   raiseScale,
   type FitMethod,
+  type GroupParameters,
   type Grouping,
 } from '../formats/index.js';
 import { everyConstant, loadTensor, type Graph } from '../onnx/index.js';
-import { isSymmetricWeight, type Granularity, type Plan, type SolvedWeight } from '../plan/index.js';
+import {
+  isSymmetricWeight,
+  type Granularity,
+  type Plan,
+  type SolvedWeight,
+  type WeightQuantization,
+} from '../plan/index.js';
 import { toFloat32 } from '../tensor/index.js';
 
 /**
  * Codes of all weights of a plan, each rounded to the nearest level.
  *
+ * @param plan   weights with scales keep them, those without get theirs by `method`
  * @param method `range` covers the largest weight, `mse` clips where that lowers the squared error
  */
 export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map<string, SolvedWeight> {
   const solved = new Map<string, SolvedWeight>();
   const constants = everyConstant(graph);
-  for (const { initializer, format: name, granularity, minimumScale = [] } of Object.values(plan.weights)) {
+  for (const weight of Object.values(plan.weights)) {
+    const { initializer, format: name, granularity, minimumScale = [] } = weight;
     const stored = required(constants.get(initializer), `initializer ${initializer}`);
     const values = toFloat32(loadTensor(stored, initializer));
     const format = parseFormat(name);
     const grouping = groupingOf(granularity, stored.dims);
-    const fitted = fitGroups(format, values, grouping, { method, symmetric: isSymmetricWeight(name) });
+    const fitted =
+      givenParameters(weight) ??
+      fitGroups(format, values, grouping, { method, symmetric: isSymmetricWeight(name) });
     const parameters = {
       ...fitted,
       scale: fitted.scale.map((s, i) => raiseScale(format, s, minimumScale[i] ?? 0)),
@@ -37,6 +48,12 @@ export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map
     solved.set(initializer, { initializer, codes, scale, zeroPoint });
   }
   return solved;
+}
+
+/** Scales that the plan has already, learned binary points for example. */
+function givenParameters({ scale, zeroPoint }: WeightQuantization): GroupParameters | undefined {
+  if (scale.length === 0) return undefined;
+  return { scale: Float32Array.from(scale), zeroPoint: Int32Array.from(scale, (_, i) => zeroPoint[i] ?? 0) };
 }
 
 /** Which elements share a scale under a granularity, numbered as ONNX numbers scales. */

@@ -1,5 +1,5 @@
 /** Starting scales and zero points: absolute maximum, least weight error, least output error by the Gram matrix. */
-import { roundHalfEven } from '../tensor/index.js';
+import { nearestCode } from './grid.js';
 import { dequantize, type LayerProblem, type QuantizedMatrix, type WeightGrid } from './problem.js';
 import { costAt, gradientAt, type Quadratic } from './quadratic.js';
 
@@ -54,12 +54,6 @@ export function nearestCodes(problem: LayerProblem, parameters: CellParameters):
     }
   }
   return { codes, scale: parameters.scale, zeroPoint: parameters.zeroPoint };
-}
-
-/** `clamp(round(x) + zeroPoint, low, high)`, ties to even. */
-export function nearestCode(x: number, zeroPoint: number, grid: WeightGrid): number {
-  const code = roundHalfEven(x) + zeroPoint;
-  return code < grid.low ? grid.low : code > grid.high ? grid.high : code;
 }
 
 /** The weights of every cell. */
@@ -147,6 +141,14 @@ function squaredError(values: Float64Array, { scale, zeroPoint }: Candidate, gri
   const high = grid.high - zeroPoint;
   const inverse = 1 / scale;
   let sum = 0;
+  if (grid.levels !== undefined) {
+    for (let i = 0; i < values.length; i++) {
+      const v = values[i] as number;
+      const d = (nearestCode(v * inverse, zeroPoint, grid) - zeroPoint) * scale - v;
+      sum += d * d;
+    }
+    return sum;
+  }
   for (let i = 0; i < values.length; i++) {
     const v = values[i] as number;
     let code = Math.floor(v * inverse + 0.5);

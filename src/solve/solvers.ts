@@ -41,6 +41,9 @@ export const SOLVERS = {
 
 export type SolverName = keyof typeof SOLVERS;
 
+/** Solvers that move from code to code whatever the distance; the learned ones round to all integers of a range. */
+export const TAKES_GAPS: ReadonlySet<string> = new Set<SolverName>(['gptq', 'descent']);
+
 /** What a user may ask for: a solver, rounding to nearest, or the choice between them by format and data. */
 export const SOLVER_CHOICES = ['auto', 'nearest', ...(Object.keys(SOLVERS) as SolverName[])] as const;
 export type SolverChoice = (typeof SOLVER_CHOICES)[number];
