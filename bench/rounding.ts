@@ -1,6 +1,7 @@
 /**
  * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
- * [--bits 4,3,2] [--solvers nearest,gptq,descent] [--efforts balanced] [--activations float] [--seeds 0]; prints a table.
+ * [--bits 4,3,2] [--solvers nearest,gptq,descent] [--efforts balanced] [--activations float] [--seeds 0]
+ * [--block '{"drop":0}'] [--verbose]; prints a table, with --verbose also what learning each block bought.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createContext } from '../src/core/index.js';
 import { quantize } from '../src/pipeline/index.js';
-import { type Effort } from '../src/solve/index.js';
+import { type BlockOptions, type Effort, type LayerReport } from '../src/solve/index.js';
 import { MODELS, modelsFolder, type BenchModel } from './models.js';
 import { quantizeRequest } from './request.js';
 import { score } from './scores.js';
@@ -21,6 +22,8 @@ const { values, positionals } = parseArgs({
     efforts: { type: 'string', default: 'balanced' },
     activations: { type: 'string', default: 'float' },
     seeds: { type: 'string', default: '0' },
+    block: { type: 'string', default: '{}' },
+    verbose: { type: 'boolean', default: false },
   },
 });
 const list = (text: string): string[] => text.split(',');
@@ -38,6 +41,17 @@ function withMoreRows(model: BenchModel): BenchModel {
   };
 }
 
+/** Errors of every block's output: nearest, start, learned. */
+function showBlocks(layers: readonly LayerReport[]): void {
+  for (const block of new Set(layers.flatMap((l) => l.block ?? []))) {
+    const stages = [block.error.fit, block.error.heldOut]
+      .flatMap((e) => (e === undefined ? [] : [[e.nearest, e.start, e.learned]]))
+      .map((stage) => stage.map((v) => v.toExponential(2)).join(' → '));
+    const moved = `${(100 * block.moved).toFixed(1)} % moved`;
+    console.error(`${block.name}: ${stages.join(' | ')}, ${moved}${block.adopted ? '' : ', start kept'}`);
+  }
+}
+
 const temporary = mkdtempSync(join(tmpdir(), 'fxq-bench-'));
 console.log('| model | weights | activations | solver | effort | metric by seed | float | seconds |');
 console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
@@ -53,10 +67,11 @@ for (const model of MODELS.filter((m) =>
         for (const seed of list(values.seeds)) {
           const out = join(temporary, 'model.onnx');
           const request = quantizeRequest(folder, model, out, {
-            solving: { effort: effort as Effort },
+            solving: { effort: effort as Effort, block: JSON.parse(values.block) as Partial<BlockOptions> },
             plan: { weights: `int${bits}`, activations: values.activations, solver },
           });
-          await quantize(request, createContext({ seed: Number(seed) }));
+          const { layers } = await quantize(request, createContext({ seed: Number(seed) }));
+          if (values.verbose) showBlocks(layers);
           results.push((await score(folder, model, out))[0]?.value ?? NaN);
         }
         const seconds = ((performance.now() - start) / 1000 / results.length).toFixed(1);

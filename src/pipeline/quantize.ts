@@ -23,7 +23,9 @@ import {
   type PlanSettings,
   type SolvedWeight,
 } from '../plan/index.js';
+import { GRADIENT_OPSET } from '../program/index.js';
 import {
+  BLOCK_SOLVER,
   findSaturation,
   findWeightedLayers,
   withBiases,
@@ -97,7 +99,7 @@ export interface QuantizeResult {
  */
 export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
   refuseOverwrite(request);
-  const read = await loadModel(request.model, opsetForSettings(request.plan), ctx);
+  const read = await loadModel(request.model, opsetOfRequest(request), ctx);
   for (const note of read.notes) ctx.note(note);
   const correction = request.biasCorrection ?? 'none';
   const loaded =
@@ -175,6 +177,12 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     biases: layers.biases,
     synthetic: calibrated.synthetic,
   };
+}
+
+/** The opset that formats need, and gradients where blocks are learned. */
+function opsetOfRequest({ plan }: QuantizeRequest): number {
+  const learns = [plan, ...plan.nodes].some((rule) => rule.solver === BLOCK_SOLVER);
+  return Math.max(opsetForSettings(plan), learns ? GRADIENT_OPSET : 0);
 }
 
 /** Whether some weight may go to a solver: one is named, or some format is narrow enough for `auto`. */

@@ -6,9 +6,12 @@ import { parseFormat } from '../formats/index.js';
 import { feedInputs, storeTensor, withGraph, type Model } from '../onnx/index.js';
 import { type Plan, type SolvedWeight, type Sparsity } from '../plan/index.js';
 import {
-  SOLVERS,
   TAKES_GAPS,
   isSolvable,
+  blockOptions,
+  isSolverName,
+  withRoundedWeights,
+  type BlockOptions,
   type SparseLayers,
   folderCache,
   gridOf,
@@ -24,6 +27,8 @@ export interface SolverRequest {
   readonly effort: Effort;
   /** Folder of finished layers; absent to keep none. */
   readonly cache?: string;
+  /** Settings of the block solver, beside those that follow from the effort. */
+  readonly block?: Partial<BlockOptions>;
   /** Pattern of all layers that can take one and have no rule of their own. */
   readonly sparsity?: Sparsity;
 }
@@ -63,7 +68,7 @@ export async function solveLayers(
   const layers = solvableLayers(
     model.graph,
     plan,
-    (weight, node) => sparse.has(node) || solver(weight) in SOLVERS,
+    (weight, node) => sparse.has(node) || isSolverName(solver(weight)),
   );
   if (layers.length === 0) return { model, weights: nearest, reports: [], sparse };
   if (spec === undefined) {
@@ -74,9 +79,10 @@ export async function solveLayers(
     );
   }
   const data = await openDataSet(spec, feedInputs(model.graph), { ...ctx, note: () => undefined });
+  const names = new Set(layers.map((l) => l.weight));
   const solved = await solveWeights(
     model,
-    withFloatWeights(model, plan),
+    withRoundedWeights(withFloatWeights(model, plan), plan, nearest, (weight) => !names.has(weight)),
     plan,
     layers,
     (weight) => solver(weight) as SolverName,
@@ -85,6 +91,11 @@ export async function solveLayers(
       effort: request.effort,
       ...(request.cache === undefined ? {} : { cache: folderCache(request.cache) }),
       sparse,
+      blocks: {
+        options: blockOptions(request.effort, request.block),
+        nearest,
+        sparse: new Set(sparse.keys()),
+      },
     },
     ctx,
   );
@@ -106,7 +117,7 @@ function solverOf(plan: Plan, weight: string, hasData: boolean): string {
   const { solver, format } = quantization;
   if (solver === 'auto')
     return hasData && isWorthSolving(format) && isSolvable(parseFormat(format)) ? 'descent' : 'nearest';
-  if (solver in SOLVERS) requireGrid(solver, format);
+  if (isSolverName(solver)) requireGrid(solver, format);
   return solver;
 }
 
@@ -120,10 +131,13 @@ function requireGrid(solver: string, format: string): void {
   );
 }
 
-/** What layers see when the activations before them are quantized and no weight is. */
+/**
+ * What layers see when the activations before them are quantized and no weight is. Nodes that move codes move values
+ * instead, which comes to the same and can be differentiated.
+ */
 export function withFloatWeights(model: Model, plan: Plan): Model {
   const nodes = Object.entries(plan.nodes).map(([name, node]) => {
-    const { bias: _bias, ...rest } = node;
+    const { bias: _bias, onCodes: _onCodes, ...rest } = node;
     const isFloat = node.decision === 'dynamic' || node.decision === 'weights';
     return [name, { ...rest, decision: isFloat ? 'float' : node.decision, weights: {} }] as const;
   });

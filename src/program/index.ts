@@ -3,7 +3,7 @@ export { openProgram, runProgram, toModel, type OpenProgram } from './compile.js
 export { GRADIENTS } from './gradients/table.js';
 export { keepBest, startBest, type Best } from './best.js';
 export { gradients, pullBack } from './gradients/walk.js';
-export { inlineModel, type InlineOptions } from './inline.js';
+export { GRADIENT_OPSET, inlineModel, type InlineOptions } from './inline.js';
 export { loop, type LoopResult, type LoopStep } from './loop.js';
 export { createProgram, isTensor, isValue, type Program } from './program.js';
 export { leaves, mapTree, type MapTree, type Tree } from './tree.js';

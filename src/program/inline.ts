@@ -25,10 +25,12 @@ export interface InlineOptions {
    * ends where it meets one of them.
    */
   readonly bind: Readonly<Record<string, Value>>;
+  /** Takes the place of a node's first output for all that read it; `valueOf` gives what was recorded before. */
+  readonly replace?: (node: Node, output: Value, valueOf: (name: string) => Value) => Value;
 }
 
 /** First opset whose forms of the operators are those of a program: axes as inputs, for instance. */
-const MINIMUM_OPSET = 18;
+export const GRADIENT_OPSET = 18;
 
 /**
  * Records the nodes of a prepared model that compute some of its values, and returns those. Weights that are not bound become
@@ -40,13 +42,13 @@ export function inlineModel(
   p: Program,
   model: Model,
   outputs: readonly string[],
-  { types, bind }: InlineOptions,
+  { types, bind, replace }: InlineOptions,
 ): Record<string, Value> {
   const opset = opsetOf(model);
-  if (opset < MINIMUM_OPSET) {
+  if (opset < GRADIENT_OPSET) {
     throw new FxqError(
       'E_OPSET',
-      `gradients need a model of opset ${MINIMUM_OPSET} or later, this one has ${opset}`,
+      `gradients need a model of opset ${GRADIENT_OPSET} or later, this one has ${opset}`,
       'Raise the opset of the model first (convertOpset).',
     );
   }
@@ -77,6 +79,12 @@ export function inlineModel(
     node.outputs.forEach((name, i) => void (results[i] && values.set(name, results[i])));
     const renamed = { ...renameInputs(node, names), outputs: results.map((v) => v?.name ?? '') };
     p.tape.record({ node: renamed, inputs, outputs: results });
+    const [first] = results;
+    if (replace !== undefined && first !== undefined)
+      values.set(
+        node.outputs[0] ?? '',
+        replace(node, first, (name) => read(name, node)),
+      );
   }
   return Object.fromEntries(outputs.map((name) => [name, read(name, graph.nodes[0] as Node)]));
 }

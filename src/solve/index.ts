@@ -17,19 +17,24 @@ export { folderCache, type LayerCache } from './cache.js';
 export {
   solvableLayers,
   solveWeights,
-  type LayerReport,
   type SparseChoice,
   type SparseLayers,
   type SolveSettings,
-  type SolvedLayers,
 } from './solve-weights.js';
+export { blockOptions } from './block/effort.js';
+export { withRoundedWeights } from './rounded-weights.js';
+export { type BlockReport, type LayerReport, type SolvedLayers } from './solved.js';
+export { solveBlocks, type BlockOptions } from './block/solve-blocks.js';
 export {
+  BLOCK_SOLVER,
   EFFORTS,
   SOLVERS,
+  isSolverName,
   SOLVER_CHOICES,
   TAKES_GAPS,
   type Effort,
   type SolverChoice,
+  type LayerSolver,
   type SolverName,
 } from './solvers.js';
 export { chooseLoss, lossProbe, sampleLosses, type LossKind } from './importance/output-loss.js';

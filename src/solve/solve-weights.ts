@@ -1,18 +1,19 @@
 /** Codes for all weights of a plan that a solver is to choose, from what their layers see on calibration data. */
 import { checkAbort, required, type Context } from '../core/index.js';
 import { parseFormat } from '../formats/index.js';
-import { type Batch } from '../engine/index.js';
 import { GraphEditor, storeTensor, type Graph, type Model } from '../onnx/index.js';
 import { type Plan, type SolvedWeight } from '../plan/index.js';
 import { tensor, type Tensor } from '../tensor/index.js';
 import { biasInitializer, correctedBiases } from './bias.js';
+import { refineBlocks, type BlockSettings } from './block/refine.js';
 import { problemKey, type LayerCache } from './cache.js';
 import { isSolvable, planProblem, realWeight, toSolvedWeight, type PlannedProblem } from './layer-problem.js';
 import { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js';
-import { collectMoments, fitSamples, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
+import { collectMoments, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
+import { readBatches } from './moments/batches.js';
 import { walkLayers } from './moments/sequential.js';
 import { openProducts } from './products.js';
-import { type LayerError, type LayerSolution, type Moments } from './problem.js';
+import { type LayerSolution, type Moments } from './problem.js';
 import { floatTarget, type Product } from './quadratic.js';
 import {
   formatPattern,
@@ -21,13 +22,16 @@ import {
   type Pattern,
   type SparseSolver,
 } from './sparsity/index.js';
-import { SOLVERS, type Effort, type SolverName } from './solvers.js';
+import { BLOCK_SOLVER, SOLVERS, type Effort, type LayerSolver, type SolverName } from './solvers.js';
+import { type LayerReport, type SolvedLayers } from './solved.js';
 import { matrixSize } from './weight-layout.js';
 
 export interface SolveSettings {
   readonly effort: Effort;
   /** Keeps finished layers, so that an interrupted run continues. */
   readonly cache?: LayerCache;
+  /** How layers of the block solver are learned. */
+  readonly blocks?: BlockSettings;
   readonly sparse?: SparseLayers;
 }
 
@@ -38,23 +42,6 @@ export type SparseLayers = ReadonlyMap<string, SparseChoice>;
 export interface SparseChoice {
   readonly pattern: Pattern;
   readonly method: SparseSolver;
-}
-
-/** What a solver did for one weight. */
-export interface LayerReport {
-  readonly weight: string;
-  readonly node: string;
-  readonly solver: string;
-  /** Relative errors of the layer's output: nearest rounding and the answer, on samples seen and not seen. */
-  readonly error: LayerError;
-  readonly fellBack: boolean;
-}
-
-export interface SolvedLayers {
-  readonly weights: ReadonlyMap<string, SolvedWeight>;
-  /** Biases with the corrections that go with the weights, by initializer. */
-  readonly biases: ReadonlyMap<string, Tensor>;
-  readonly reports: readonly LayerReport[];
 }
 
 /** The layers of a plan that a solver is to work on; weights used more than once are left to rounding. */
@@ -103,7 +90,10 @@ export async function solveWeights(
   } finally {
     await products.release();
   }
-  return collector.result();
+  const solved = collector.result();
+  const learned = layers.filter((l) => solver(l.weight) === BLOCK_SOLVER);
+  if (learned.length === 0 || settings.blocks === undefined) return solved;
+  return refineBlocks(model, simulated, plan, learned, solved, data, settings.blocks, ctx);
 }
 
 interface Collector {
@@ -126,7 +116,7 @@ function createCollector(
   const weights = new Map<string, SolvedWeight>();
   const biases = new Map<string, Tensor>();
   const reports: LayerReport[] = [];
-  const run = async (planned: PlannedProblem, name: SolverName): Promise<LayerSolution> => {
+  const run = async (planned: PlannedProblem, name: LayerSolver): Promise<LayerSolution> => {
     const { problem, layer } = planned;
     const choice = sparse?.get(layer.node.name);
     const way = choice === undefined ? name : `${formatPattern(choice.pattern)} ${choice.method}`;
@@ -152,7 +142,9 @@ function createCollector(
       const bias = biasInitializer(editor, layer);
       const quantization = required(plan.weights[layer.weight], layer.weight);
       const planned = planProblem(graph, layer, quantization, { fit, heldOut }, bias !== undefined);
-      const solution = await run(planned, solver(layer.weight));
+      const wanted = solver(layer.weight);
+      // Blocks are learned in a second walk; this is where they start.
+      const solution = await run(planned, wanted === BLOCK_SOLVER ? 'descent' : wanted);
       weights.set(layer.weight, toSolvedWeight(planned, solution));
       const { error, fellBack } = solution;
       reports.push({ weight: layer.weight, node: layer.node.name, solver: solution.solver, error, fellBack });
@@ -202,12 +194,8 @@ async function solveFrontToBack(
   collector: Collector,
   ctx: Context,
 ): Promise<void> {
-  const { batch, rowsPerColumn, heldOut } = MOMENTS_DEFAULTS;
-  const fit = fitSamples(data.samples, heldOut);
-  const batches: Batch[] = [];
-  let fitBatches = 0;
-  for await (const b of data.batches(batch, 0, fit)) fitBatches = batches.push(b);
-  for await (const b of data.batches(batch, fit, data.samples)) batches.push(b);
+  const { rowsPerColumn } = MOMENTS_DEFAULTS;
+  const { batches, fitBatches } = await readBatches(data);
   const names = new Set(layers.map((l) => l.node.name));
   const options = { rowsPerColumn, fitBatches, absorbSkipError: true };
   await walkLayers(model, simulated, names, batches, options, ctx, (seen) =>

@@ -39,11 +39,26 @@ export const SOLVERS = {
     adaQuant(problem, { iterations: ITERATIONS[effort] }, ctx, product),
 } as const satisfies Record<string, Solver>;
 
-export type SolverName = keyof typeof SOLVERS;
+/** Solvers that look at one layer. */
+export type LayerSolver = keyof typeof SOLVERS;
+
+/** Solvers that go on from the codes of a layer solver, over several layers at once. */
+export const BLOCK_SOLVER = 'block';
+
+export type SolverName = LayerSolver | typeof BLOCK_SOLVER;
+
+export function isSolverName(name: string): name is SolverName {
+  return name in SOLVERS || name === BLOCK_SOLVER;
+}
 
 /** Solvers that move from code to code whatever the distance; the learned ones round to all integers of a range. */
 export const TAKES_GAPS: ReadonlySet<string> = new Set<SolverName>(['gptq', 'descent']);
 
 /** What a user may ask for: a solver, rounding to nearest, or the choice between them by format and data. */
-export const SOLVER_CHOICES = ['auto', 'nearest', ...(Object.keys(SOLVERS) as SolverName[])] as const;
+export const SOLVER_CHOICES = [
+  'auto',
+  'nearest',
+  ...(Object.keys(SOLVERS) as LayerSolver[]),
+  BLOCK_SOLVER,
+] as const;
 export type SolverChoice = (typeof SOLVER_CHOICES)[number];

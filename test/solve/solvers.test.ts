@@ -6,11 +6,11 @@ import { multiply } from '../../src/solve/linear-algebra.js';
 import { relativeErrors } from '../../src/solve/measure.js';
 import { nearest } from '../../src/solve/nearest.js';
 import { dequantize, type LayerProblem } from '../../src/solve/problem.js';
-import { SOLVERS, type SolverName } from '../../src/solve/solvers.js';
+import { SOLVERS, type LayerSolver } from '../../src/solve/solvers.js';
 import { floatTarget } from '../../src/solve/quadratic.js';
 import { toyLayer } from './sparsity/toy-layer.js';
 
-const names = Object.keys(SOLVERS) as SolverName[];
+const names = Object.keys(SOLVERS) as LayerSolver[];
 const context = { rng: createRng(0), threads: 1 };
 
 /** The same layer with inputs that tell nothing of each other. */
@@ -24,7 +24,7 @@ function whiten(problem: LayerProblem): LayerProblem {
 }
 
 describe.each(names)('%s', (name) => {
-  const solve = (problem: LayerProblem): ReturnType<(typeof SOLVERS)[SolverName]> =>
+  const solve = (problem: LayerProblem): ReturnType<(typeof SOLVERS)[LayerSolver]> =>
     SOLVERS[name](problem, 'balanced', context, multiply);
 
   it.each([4, 3, 2])('beats nearest on samples it has not seen, at %i bits', async (bits) => {
