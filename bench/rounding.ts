@@ -1,6 +1,6 @@
 /**
  * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
- * [--bits 4,3,2] [--solvers nearest,gptq,descent] [--efforts balanced] [--activations float] [--seeds 0]
+ * [--family int] [--bits 4,3,2] [--solvers nearest,gptq,descent] [--efforts balanced] [--activations float] [--seeds 0]
  * [--block '{"drop":0}'] [--verbose]; prints a table, with --verbose also what learning each block bought.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -17,6 +17,7 @@ import { score } from './scores.js';
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    family: { type: 'string', default: 'int' },
     bits: { type: 'string', default: '4,3,2' },
     solvers: { type: 'string', default: 'nearest,gptq,descent' },
     efforts: { type: 'string', default: 'balanced' },
@@ -68,7 +69,7 @@ for (const model of MODELS.filter((m) =>
           const out = join(temporary, 'model.onnx');
           const request = quantizeRequest(folder, model, out, {
             solving: { effort: effort as Effort, block: JSON.parse(values.block) as Partial<BlockOptions> },
-            plan: { weights: `int${bits}`, activations: values.activations, solver },
+            plan: { weights: `${values.family}${bits}`, activations: values.activations, solver },
           });
           const { layers } = await quantize(request, createContext({ seed: Number(seed) }));
           if (values.verbose) showBlocks(layers);
@@ -77,7 +78,7 @@ for (const model of MODELS.filter((m) =>
         const seconds = ((performance.now() - start) / 1000 / results.length).toFixed(1);
         const figures = results.map((v) => v.toFixed(2)).join(', ');
         console.log(
-          `| ${model.name} | int${bits} | ${values.activations} | ${solver} | ${effort} | ${float?.metric} ${figures} | ${float?.value.toFixed(2)} | ${seconds} |`,
+          `| ${model.name} | ${values.family}${bits} | ${values.activations} | ${solver} | ${effort} | ${float?.metric} ${figures} | ${float?.value.toFixed(2)} | ${seconds} |`,
         );
       }
     }

@@ -117,8 +117,8 @@ export default class Quantize extends BaseCommand {
     solver: Flags.string({
       helpValue: 'NAME',
       description:
-        'How weights are rounded: nearest, gptq, descent (over the whole grid), adaround, lowrank, adaquant, or auto ' +
-        '(descent below 8 bits and for sums of powers of two, where there are data). [default: auto]',
+        'How weights are rounded: nearest, gptq, descent (over the whole grid), adaround, lowrank, adaquant, nupes ' +
+        '(powerN), or auto (where there are data, descent below 8 bits and for sums of powers of two, nupes for powerN). [default: auto]',
     }),
     effort: Flags.string({
       helpValue: 'LEVEL',

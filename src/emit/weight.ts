@@ -21,7 +21,7 @@ export function dequantizedWeight(
   result: string,
   apart = false,
 ): Fragment {
-  const format = parseFormat(quantization.format);
+  const format = parseFormat(solved.format ?? quantization.format);
   const base = quantization.initializer;
   const codes = fresh(`${base}_quantized`);
   const stored: [string, Tensor] = [codes, codeTensor(format, solved.codes, dims)];

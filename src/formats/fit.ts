@@ -4,7 +4,7 @@ import { ceilLog2, float32Scale, powerOfTwoScale } from './binary-exponent.js';
 import { type NumberFormat, type ScaleRule } from './format.js';
 import { type Grouping } from './grouping.js';
 import { type GroupParameters } from './quantize.js';
-import { sampleRange, type Sample } from './sample.js';
+import { sampleAbsmax, sampleRange, type Sample } from './sample.js';
 
 /** Scale and zero point of one group. */
 export interface Parameters {
@@ -130,6 +130,50 @@ export function fitGroups(
     scale: Float32Array.from(fits, (fit) => fit.scale),
     zeroPoint: Int32Array.from(fits, (fit) => fit.zeroPoint),
   };
+}
+
+/** A format with nothing left open, and the parameters of every group. */
+export interface FittedTensor extends GroupParameters {
+  readonly format: NumberFormat;
+}
+
+/** Elements that the exponent of a power format is searched on. */
+const SEARCHED = 2 ** 16;
+
+/**
+ * Parameters of every group, and the format's own parameter where it has one. With clipped ranges the two depend on each
+ * other: the exponent is chosen for whole ranges, then again for the clipped ones, and the better pair is kept.
+ */
+export function fitTensor(
+  format: NumberFormat,
+  values: ArrayLike<number>,
+  grouping: Grouping,
+  options: Omit<FitOptions, 'tensorAbsmax'>,
+): FittedTensor {
+  if (format.fitted === undefined) return { format, ...fitGroups(format, values, grouping, options) };
+  const samples = splitByGroup(values, grouping);
+  const thinned = samples.map((sample) => thin(sample, Math.ceil(values.length / SEARCHED)));
+  const whole = Float64Array.from(samples, (values) => format.scaleFor(sampleAbsmax({ values })));
+  const fit = (scales: ArrayLike<number>): FittedTensor => {
+    const settled = format.fitted?.(thinned, scales) ?? format;
+    return { format: settled, ...fitGroups(settled, values, grouping, options) };
+  };
+  const first = fit(whole);
+  if (options.method === 'range') return first;
+  const second = fit(first.scale);
+  const error = ({ format, scale }: FittedTensor): number =>
+    thinned.reduce(
+      (sum, sample, i) =>
+        sum +
+        sample.values.length * meanSquaredError(format, sample, { scale: scale[i] as number, zeroPoint: 0 }),
+      0,
+    );
+  return error(second) < error(first) ? second : first;
+}
+
+/** Every n-th value. */
+function thin(values: Float64Array, n: number): Sample {
+  return { values: n === 1 ? values : values.filter((_, i) => i % n === 0) };
 }
 
 /** The elements of every group, in order. */

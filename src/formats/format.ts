@@ -55,6 +55,8 @@ export interface NumberFormat {
   /** First opset whose operators carry the format. */
   readonly opset: number;
   readonly onnx: OnnxForm;
+  /** Exponent a of a power format, where it is settled. */
+  readonly exponent?: number;
   /** Code of the level that stands for `x` = value / scale: the nearest, ties to even, saturating, unless documented. */
   encode(x: number, zeroPoint?: number): number;
   /** Level of a code, in units of the scale. */
@@ -65,8 +67,12 @@ export interface NumberFormat {
    * @param tensorAbsmax largest magnitude of the whole tensor, for formats with a second scale
    */
   scaleFor(absmax: number, tensorAbsmax?: number): number;
-  /** The format with its own parameter (a power exponent) chosen for these groups; absent when there is none. */
-  fitted?(groups: readonly Sample[]): NumberFormat;
+  /**
+   * The format with its own parameter (a power exponent) chosen for these groups; absent when there is none left open.
+   *
+   * @param scales of the groups; by their largest magnitudes when absent
+   */
+  fitted?(groups: readonly Sample[], scales?: ArrayLike<number>): NumberFormat;
 }
 
 /** A family of formats, recognised by name. One row of the table in `parse.ts`. */

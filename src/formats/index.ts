@@ -13,6 +13,7 @@ export {
 } from './dfp.js';
 export {
   fitGroups,
+  fitTensor,
   fitParameters,
   meanSquaredError,
   parametersForRange,

@@ -9,17 +9,33 @@ const SCAN_STEP = 0.05;
 const TOLERANCE = 1e-3;
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
-/** Σ (w − deq(q(w)))² over all groups, each scaled by its own largest magnitude. */
-export function powerError(groups: readonly Sample[], bits: number, exponent: number): number {
-  return groups.reduce((sum, group) => sum + errorAndSlope(group, bits, exponent).error, 0);
+/**
+ * Σ (w − deq(q(w)))² over all groups.
+ *
+ * @param scales M of every group, its own largest magnitude when absent; larger weights are clipped
+ */
+export function powerError(
+  groups: readonly Sample[],
+  bits: number,
+  exponent: number,
+  scales: ArrayLike<number> = groups.map(sampleAbsmax),
+): number {
+  return groups.reduce(
+    (sum, group, i) => sum + errorAndSlope(group, bits, exponent, scales[i] as number).error,
+    0,
+  );
 }
 
 /**
  * The exponent with the smallest weight error. One group list per layer gives per-layer exponents, the groups of all
  * layers together the global one.
  */
-export function searchExponent(groups: readonly Sample[], bits: number): number {
-  const error = (a: number): number => powerError(groups, bits, a);
+export function searchExponent(
+  groups: readonly Sample[],
+  bits: number,
+  scales: ArrayLike<number> = groups.map(sampleAbsmax),
+): number {
+  const error = (a: number): number => powerError(groups, bits, a, scales);
   let best = LOWEST;
   let least = Infinity;
   for (let step = 0; step <= Math.round((HIGHEST - LOWEST) / SCAN_STEP); step++) {
@@ -79,7 +95,7 @@ export function learnExponent(
   let mean = 0;
   let square = 0;
   for (let step = 1; step <= steps; step++) {
-    const sums = groups.map((group) => errorAndSlope(group, bits, a));
+    const sums = groups.map((group) => errorAndSlope(group, bits, a, sampleAbsmax(group)));
     const error = sums.reduce((sum, s) => sum + s.error, 0);
     const slope = sums.reduce((sum, s) => sum + s.slope, 0);
     if (error < best.error) best = { a, error };
@@ -93,12 +109,17 @@ export function learnExponent(
 
 /**
  * Error of one group and its derivative by a. With t = L·ρ^a, ρ = |w|/M, and u = round(t)/L, deq = M·u^(1/a):
- * ∂deq/∂a = deq/a · (t·ln ρ / round(t) − ln(u)/a), the first term from ∂t/∂a with the straight-through estimator.
+ * ∂deq/∂a = deq/a · (t·ln ρ / round(t) − ln(u)/a), the first term from ∂t/∂a with the straight-through estimator. A
+ * clipped weight stays at M whatever a is.
  */
-function errorAndSlope(group: Sample, bits: number, a: number): { error: number; slope: number } {
+function errorAndSlope(
+  group: Sample,
+  bits: number,
+  a: number,
+  largest: number,
+): { error: number; slope: number } {
   const { values, counts } = group;
   const top = 2 ** (bits - 1) - 1;
-  const largest = sampleAbsmax(group);
   let error = 0;
   let slope = 0;
   for (let i = 0; i < values.length; i++) {
@@ -116,6 +137,7 @@ function errorAndSlope(group: Sample, bits: number, a: number): { error: number;
     const level = largest * Math.exp(logU / a);
     const difference = level - magnitude;
     error += weight * difference * difference;
+    if (t > top) continue;
     slope += weight * 2 * difference * (level / a) * ((t * logRho) / code - logU / a);
   }
   return { error, slope };

@@ -40,15 +40,16 @@ export function powerFormat(bits: number, exponent?: number): NumberFormat {
     decode: (code) => Math.sign(code) * (Math.abs(code) / top) ** (1 / a),
     scaleFor: float32Scale,
     ...(exponent === undefined
-      ? { fitted: (groups) => powerFormat(bits, searchExponent(groups, bits)) }
-      : {}),
+      ? { fitted: (groups, scales) => powerFormat(bits, searchExponent(groups, bits, scales)) }
+      : { exponent: a }),
   };
 }
 
 /** round(L · sign(x) · |x|^a), clipped. */
 function encodePower(x: number, a: number, top: number): number {
   if (Number.isNaN(x) || x === 0) return 0;
-  return Math.sign(x) * Math.min(roundHalfEven(top * Math.abs(x) ** a), top);
+  const code = Math.min(roundHalfEven(top * Math.abs(x) ** a), top);
+  return code === 0 ? 0 : Math.sign(x) * code;
 }
 
 export const POWER: FormatFamily = {

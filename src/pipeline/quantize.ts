@@ -354,6 +354,7 @@ function withWeights(plan: Plan, weights: ReadonlyMap<string, SolvedWeight>): Pl
       name,
       {
         ...quantization,
+        format: solved?.format ?? quantization.format,
         scale: Array.from(solved?.scale ?? []),
         zeroPoint: Array.from(solved?.zeroPoint ?? []),
       },

@@ -6,7 +6,8 @@ import { parseFormat } from '../formats/index.js';
 import { feedInputs, storeTensor, withGraph, type Model } from '../onnx/index.js';
 import { type Plan, type SolvedWeight, type Sparsity } from '../plan/index.js';
 import {
-  TAKES_GAPS,
+  checkSolver,
+  isPower,
   isSolvable,
   blockOptions,
   isSolverName,
@@ -14,7 +15,6 @@ import {
   type BlockOptions,
   type SparseLayers,
   folderCache,
-  gridOf,
   solvableLayers,
   solveWeights,
   type Effort,
@@ -115,20 +115,14 @@ function solverOf(plan: Plan, weight: string, hasData: boolean): string {
   const quantization = plan.weights[weight];
   if (quantization === undefined) return 'nearest';
   const { solver, format } = quantization;
-  if (solver === 'auto')
-    return hasData && isWorthSolving(format) && isSolvable(parseFormat(format)) ? 'descent' : 'nearest';
-  if (isSolverName(solver)) requireGrid(solver, format);
+  if (solver === 'auto') {
+    const parsed = parseFormat(format);
+    if (!hasData || !isWorthSolving(format)) return 'nearest';
+    if (isPower(parsed)) return 'nupes';
+    return isSolvable(parsed) ? 'descent' : 'nearest';
+  }
+  if (isSolverName(solver)) checkSolver(solver, format);
   return solver;
-}
-
-/** @throws FxqError E_FORMAT for a solver that cannot choose among the codes of a format */
-function requireGrid(solver: string, format: string): void {
-  if (gridOf(format).levels === undefined || TAKES_GAPS.has(solver)) return;
-  throw new FxqError(
-    'E_FORMAT',
-    `${solver} rounds to all integers of a range, and ${format} leaves some out`,
-    `Use --solver ${[...TAKES_GAPS].join(' or ')}.`,
-  );
 }
 
 /**

@@ -85,6 +85,8 @@ export interface Plan {
 /** Integer codes of a solved weight, in the initializer's layout, with the final parameters. */
 export interface SolvedWeight {
   readonly initializer: string;
+  /** The planned format with the parameter that was left open (`power4` → `power4a0.62`); absent where nothing was. */
+  readonly format?: string;
   /** Row-major in the initializer's own shape. */
   readonly codes: Int32Array;
   readonly scale: Float32Array;

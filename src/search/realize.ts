@@ -3,7 +3,7 @@ import { assignRanges, type RangeSettings, type Statistics } from '../calibrate/
 import { FxqError, assert, required, type Context } from '../core/index.js';
 import {
   dequantize as valuesOf,
-  fitGroups,
+  fitTensor,
   parseFormat,
   quantize,
   byBlock,
@@ -166,11 +166,15 @@ function roundWeight(
   const format = parseFormat(candidate.weights);
   const grouping = groupingOf(layer, candidate);
   const symmetric = isSymmetricWeight(candidate.weights);
-  const fitted = fitGroups(format, values, grouping, { method: weightRange, symmetric });
-  const quantized = quantize(format, values, grouping, fitted);
+  const { format: settled, ...fitted } = fitTensor(format, values, grouping, {
+    method: weightRange,
+    symmetric,
+  });
+  const quantized = quantize(settled, values, grouping, fitted);
+  const chosen = settled.name === format.name ? {} : { format: settled.name };
   return {
-    weight: valuesOf(format, quantized, grouping),
-    solved: { initializer: layer.weight, ...quantized },
+    weight: valuesOf(settled, quantized, grouping),
+    solved: { initializer: layer.weight, ...chosen, ...quantized },
   };
 }
 

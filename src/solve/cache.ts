@@ -55,6 +55,7 @@ interface Facts {
   readonly solver: string;
   readonly error: LayerError;
   readonly fellBack: boolean;
+  readonly exponent?: number;
 }
 
 function encode({
@@ -64,9 +65,10 @@ function encode({
   codes,
   scale,
   zeroPoint,
+  exponent,
   biasCorrection,
 }: LayerSolution): Uint8Array {
-  const facts: Facts = { solver, error, fellBack };
+  const facts: Facts = { solver, error, fellBack, ...(exponent === undefined ? {} : { exponent }) };
   const text = new TextEncoder().encode(canonicalJson(facts));
   const arrays: [string, Tensor][] = [
     ['facts', tensor('uint8', [text.length], text)],

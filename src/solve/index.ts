@@ -12,7 +12,7 @@ export { dequantize, type LayerProblem, type LayerSolution, type Moments } from 
 export { floatTarget } from './quadratic.js';
 export { withBiases } from './bias.js';
 export { BIAS_CORRECTIONS, correctBiases, type BiasCorrection, type BiasReport } from './correct-biases.js';
-export { gridOf, isSolvable } from './layer-problem.js';
+export { checkSolver, isPower, isSolvable } from './layer-problem.js';
 export { folderCache, type LayerCache } from './cache.js';
 export {
   solvableLayers,
@@ -31,7 +31,6 @@ export {
   SOLVERS,
   isSolverName,
   SOLVER_CHOICES,
-  TAKES_GAPS,
   type Effort,
   type SolverChoice,
   type LayerSolver,

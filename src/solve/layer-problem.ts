@@ -9,8 +9,11 @@ import {
   type LayerProblem,
   type LayerSolution,
   type Moments,
+  type ScaleSharing,
   type WeightGrid,
 } from './problem.js';
+import { formatOf, powerLevels } from './power-grid.js';
+import { TAKES_GAPS, type SolverName } from './solvers.js';
 import { fromMatrix, matrixSize, scaleLayout } from './weight-layout.js';
 
 /** A layer's problem, and what is needed to put the answer back. */
@@ -32,15 +35,45 @@ function levelsOf({ low, high, encode }: NumberFormat): number[] {
   return all.filter((code) => encode(code) === code);
 }
 
-/** The grid of a weight format. */
+/** Formats whose levels are powers, with an exponent that may be learned. */
+export function isPower({ family }: NumberFormat): boolean {
+  return family === 'power';
+}
+
+/**
+ * Refuses a solver that cannot choose codes of a format.
+ *
+ * @throws FxqError E_FORMAT
+ */
+export function checkSolver(solver: SolverName, name: string): void {
+  const format = parseFormat(name);
+  const power = isPower(format);
+  const refuse = (why: string, fix: string): FxqError => new FxqError('E_FORMAT', why, fix);
+  if (solver === 'nupes' && !power)
+    throw refuse(`the solver nupes learns levels of power formats, not of ${name}`, 'Use --weights power4.');
+  if (solver !== 'nupes' && power)
+    throw refuse(
+      `the solver ${solver} moves codes of integer formats, not of ${name}`,
+      'Use --solver nupes or nearest.',
+    );
+  if (!power && !isSolvable(format))
+    throw refuse(`weights in ${name} can only be rounded to nearest`, 'Use --solver nearest.');
+  if (!power && !format.uniform && !TAKES_GAPS.has(solver))
+    throw refuse(
+      `${solver} rounds to all integers of a range, and ${name} leaves some out`,
+      `Use --solver ${[...TAKES_GAPS].join(' or ')}.`,
+    );
+}
+
+/** The grid of a power format for given weights, which suggest the exponent where the name leaves it open. */
+function powerGridOf(format: NumberFormat, weight: Float32Array, sharing: ScaleSharing): WeightGrid {
+  const { low, high } = format;
+  return { low, high, symmetric: true, power: powerLevels(format, weight, sharing) };
+}
+
+/** The grid of an integer format. */
 export function gridOf(name: string): WeightGrid {
   const format = parseFormat(name);
-  if (!isSolvable(format))
-    throw new FxqError(
-      'E_FORMAT',
-      `weights in ${name} can only be rounded to nearest`,
-      'Use --solver nearest.',
-    );
   if (!format.uniform) {
     const levels = levelsOf(format);
     const [low = 0, high = 0] = [levels[0], levels.at(-1)];
@@ -69,16 +102,18 @@ export function planProblem(
   const { rows, cols } = matrixSize(layer.layout);
   const { sharing, index } = scaleLayout(layer.layout, quantization.granularity);
   const least = quantization.minimumScale;
+  const weight = layerWeight(graph, layer);
+  const format = parseFormat(quantization.format);
   const problem: LayerProblem = {
     name: layer.weight,
     rows,
     cols,
     groups: layer.layout.groups,
-    weight: layerWeight(graph, layer),
+    weight,
     moments: moments.fit,
     ...(moments.heldOut === undefined ? {} : { heldOut: moments.heldOut }),
     freeBias,
-    grid: gridOf(quantization.format),
+    grid: isPower(format) ? powerGridOf(format, weight, sharing) : gridOf(format.name),
     sharing,
     ...(least === undefined ? {} : { minimumScale: Float64Array.from(index, (i) => least[i] ?? 0) }),
   };
@@ -86,14 +121,24 @@ export function planProblem(
 }
 
 /** Codes in the initializer's order, scales in that of the ONNX scale tensor. */
-export function toSolvedWeight({ layer, scaleIndex }: PlannedProblem, solution: LayerSolution): SolvedWeight {
+export function toSolvedWeight(
+  { layer, problem, scaleIndex }: PlannedProblem,
+  solution: LayerSolution,
+): SolvedWeight {
+  const { exponent } = solution;
   const scale = new Float32Array(scaleIndex.length);
   const zeroPoint = new Int32Array(scaleIndex.length);
   scaleIndex.forEach((at, cell) => {
     scale[at] = solution.scale[cell] as number;
     zeroPoint[at] = solution.zeroPoint[cell] as number;
   });
-  return { initializer: layer.weight, codes: fromMatrix(layer.layout, solution.codes), scale, zeroPoint };
+  return {
+    initializer: layer.weight,
+    ...(exponent === undefined ? {} : { format: formatOf(problem, exponent).name }),
+    codes: fromMatrix(layer.layout, solution.codes),
+    scale,
+    zeroPoint,
+  };
 }
 
 /** The real weights of a solution, in the initializer's order. */

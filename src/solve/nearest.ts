@@ -1,6 +1,7 @@
 /** Round to nearest: the baseline every solver is held to, and the shared end of every solver. */
 import { multiply } from './linear-algebra.js';
 import { relativeErrors } from './measure.js';
+import { nearestOnPowerGrid } from './power-grid.js';
 import { dequantize, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
 import { biasFor, quadraticOf, type Product } from './quadratic.js';
 import { fitScales, nearestCodes, type ScaleRule } from './scales.js';
@@ -25,8 +26,10 @@ export function nearest(
   return settle(problem, 'nearest', codes, baseline(problem), product);
 }
 
-/** Nearest rounding with least-squares scales. */
+/** Nearest rounding with least-squares scales, and exponent where the grid is one of powers. */
 export function baseline(problem: LayerProblem): QuantizedMatrix {
+  const { power } = problem.grid;
+  if (power !== undefined) return nearestOnPowerGrid(problem, power);
   return nearestCodes(problem, fitScales(problem, 'mse'));
 }
 
@@ -57,6 +60,7 @@ export async function settle(
     codes: kept.codes,
     scale: kept.scale,
     zeroPoint: kept.zeroPoint,
+    ...(kept.exponent === undefined ? {} : { exponent: kept.exponent }),
     ...(kept.bias === undefined ? {} : { biasCorrection: kept.bias }),
     error: {
       nearest: fitNearest,

@@ -12,6 +12,16 @@ export interface WeightGrid {
   readonly symmetric: boolean;
   /** Scales may be any float32 (the default), powers of two, or this one number. */
   readonly scale?: 'float' | 'power-of-two' | number;
+  /** Levels are not the codes themselves but sign(q)·(|q|/high)^(1/a), in units of the scale. */
+  readonly power?: PowerLevels;
+}
+
+/** Levels of a power format (PowerQuant, arXiv 2301.09858). */
+export interface PowerLevels {
+  /** a: the format's own, or the one that suits the float weights best. */
+  readonly exponent: number;
+  /** A solver may choose another. */
+  readonly free: boolean;
 }
 
 /** Which weights share a scale: weight (r, c) uses cell `rowSet[r]·blocks + block[c]`. */
@@ -80,6 +90,8 @@ export interface QuantizedMatrix {
   /** One a cell, [sets · blocks]. */
   readonly scale: Float64Array;
   readonly zeroPoint: Int32Array;
+  /** a of a power grid, which then has no zero points. */
+  readonly exponent?: number;
 }
 
 /** A solver's answer, with the relative error `‖X̂Ŵᵀ + b − Y‖² / ‖Y‖²` of nearest rounding and of the answer. */
@@ -122,11 +134,12 @@ export function shareScales(
 
 /** The real value of every weight, [rows × cols]. */
 export function dequantize(
-  problem: Pick<LayerProblem, 'rows' | 'cols' | 'sharing' | 'mask'>,
+  problem: Pick<LayerProblem, 'rows' | 'cols' | 'sharing' | 'mask' | 'grid'>,
   quantized: QuantizedMatrix,
 ): Float64Array {
   const { rows, cols, sharing, mask } = problem;
   const { codes, scale, zeroPoint } = quantized;
+  const level = levelsOf(problem.grid, quantized.exponent);
   assert(codes.length === rows * cols, `${codes.length} codes for a ${rows}×${cols} matrix`);
   const out = new Float64Array(rows * cols);
   for (let r = 0, i = 0; r < rows; r++) {
@@ -134,8 +147,18 @@ export function dequantize(
     for (let c = 0; c < cols; c++, i++) {
       const cell = base + (sharing.block[c] as number);
       if (mask === undefined || mask[i] === 1)
-        out[i] = ((codes[i] as number) - (zeroPoint[cell] as number)) * (scale[cell] as number);
+        out[i] = level((codes[i] as number) - (zeroPoint[cell] as number)) * (scale[cell] as number);
     }
   }
   return out;
+}
+
+/** From a code less its zero point to its level. */
+function levelsOf({ low, high }: WeightGrid, exponent: number | undefined): (code: number) => number {
+  if (exponent === undefined) return (code) => code;
+  const table = Float64Array.from(
+    { length: high - low + 1 },
+    (_, i) => Math.sign(low + i) * (Math.abs(low + i) / high) ** (1 / exponent),
+  );
+  return (code) => table[code - low] as number;
 }

@@ -4,7 +4,7 @@ import {
   WHOLE_TENSOR,
   byBlock,
   byChannel,
-  fitGroups,
+  fitTensor,
   parseFormat,
   quantize,
   raiseScale,
@@ -37,15 +37,18 @@ export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map
     const values = toFloat32(loadTensor(stored, initializer));
     const format = parseFormat(name);
     const grouping = groupingOf(granularity, stored.dims);
-    const fitted =
-      givenParameters(weight) ??
-      fitGroups(format, values, grouping, { method, symmetric: isSymmetricWeight(name) });
+    const given = givenParameters(weight);
+    const { format: settled, ...fitted } =
+      given === undefined
+        ? fitTensor(format, values, grouping, { method, symmetric: isSymmetricWeight(name) })
+        : { format, ...given };
     const parameters = {
       ...fitted,
-      scale: fitted.scale.map((s, i) => raiseScale(format, s, minimumScale[i] ?? 0)),
+      scale: fitted.scale.map((s, i) => raiseScale(settled, s, minimumScale[i] ?? 0)),
     };
-    const { codes, scale, zeroPoint } = quantize(format, values, grouping, parameters);
-    solved.set(initializer, { initializer, codes, scale, zeroPoint });
+    const { codes, scale, zeroPoint } = quantize(settled, values, grouping, parameters);
+    const chosen = settled.name === format.name ? {} : { format: settled.name };
+    solved.set(initializer, { initializer, ...chosen, codes, scale, zeroPoint });
   }
   return solved;
 }

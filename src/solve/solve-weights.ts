@@ -7,7 +7,14 @@ import { tensor, type Tensor } from '../tensor/index.js';
 import { biasInitializer, correctedBiases } from './bias.js';
 import { refineBlocks, type BlockSettings } from './block/refine.js';
 import { problemKey, type LayerCache } from './cache.js';
-import { isSolvable, planProblem, realWeight, toSolvedWeight, type PlannedProblem } from './layer-problem.js';
+import {
+  isPower,
+  isSolvable,
+  planProblem,
+  realWeight,
+  toSolvedWeight,
+  type PlannedProblem,
+} from './layer-problem.js';
 import { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js';
 import { collectMoments, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
 import { readBatches } from './moments/batches.js';
@@ -55,12 +62,13 @@ export function solvableLayers(
   for (const { weight } of layers) uses.set(weight, (uses.get(weight) ?? 0) + 1);
   return layers.filter(({ weight, patches, node }) => {
     const quantization = plan.weights[weight];
+    const format = quantization && parseFormat(quantization.format);
     return (
-      quantization !== undefined &&
+      format !== undefined &&
       isWanted(weight, node.name) &&
       uses.get(weight) === 1 &&
       patches.kind !== 'lookup' &&
-      isSolvable(parseFormat(quantization.format))
+      (isSolvable(format) || isPower(format))
     );
   });
 }
@@ -146,8 +154,15 @@ function createCollector(
       // Blocks are learned in a second walk; this is where they start.
       const solution = await run(planned, wanted === BLOCK_SOLVER ? 'descent' : wanted);
       weights.set(layer.weight, toSolvedWeight(planned, solution));
-      const { error, fellBack } = solution;
-      reports.push({ weight: layer.weight, node: layer.node.name, solver: solution.solver, error, fellBack });
+      const { error, fellBack, exponent } = solution;
+      reports.push({
+        weight: layer.weight,
+        node: layer.node.name,
+        solver: solution.solver,
+        error,
+        fellBack,
+        ...(exponent === undefined ? {} : { exponent }),
+      });
       const placed = new Map([
         [seen.weight, storeTensor(tensor('float32', layer.layout.dims, realWeight(planned, solution)))],
       ]);

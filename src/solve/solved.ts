@@ -17,6 +17,8 @@ export interface LayerReport {
   /** Relative errors of the layer's output: nearest rounding and the answer, on samples seen and not seen. */
   readonly error: LayerError;
   readonly fellBack: boolean;
+  /** a of a power grid, learned where the format leaves it open. */
+  readonly exponent?: number;
   /** What learning its block bought; the errors above are those of the solver before it. */
   readonly block?: BlockReport;
 }

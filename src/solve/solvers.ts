@@ -5,6 +5,7 @@ import { adaQuant } from './learned/ada-quant.js';
 import { adaRound } from './learned/ada-round.js';
 import { type SolverContext } from './learned/gram-program.js';
 import { lowRank } from './learned/low-rank.js';
+import { nupes } from './learned/nupes.js';
 import { type LayerProblem, type LayerSolution } from './problem.js';
 import { type Product } from './quadratic.js';
 
@@ -37,6 +38,7 @@ export const SOLVERS = {
     lowRank(problem, { iterations: ITERATIONS[effort] }, ctx, product),
   adaquant: (problem, effort, ctx, product) =>
     adaQuant(problem, { iterations: ITERATIONS[effort] }, ctx, product),
+  nupes: (problem, effort, ctx, product) => nupes(problem, { iterations: ITERATIONS[effort] }, ctx, product),
 } as const satisfies Record<string, Solver>;
 
 /** Solvers that look at one layer. */

@@ -23,7 +23,7 @@ describe.each(formatNames())('%s', (name) => {
     const solved = roundToNearest(float.graph, plan, 'range');
     const weight = solved.get('w')!;
     const grouping = groupingOf(quantization.granularity, [70, 24]);
-    const expected = dequantize(format, weight, grouping);
+    const expected = dequantize(parseFormat(weight.format ?? name), weight, grouping);
 
     const quantized = emitQdq(float, plan, solved);
     const value = quantized.graph.nodes.find((n) => n.opType === 'MatMul')!.inputs[1]!;
