@@ -16,21 +16,21 @@ export interface Shard {
   readonly count: number;
 }
 
-/** Input elements of one run, about: what keeps most activations inside the processor's cache. */
-const RUN_ELEMENTS = 2 ** 19;
+/** Elements of the largest value in one run, about: 1 MB of float32, what a core's own cache holds. */
+const RUN_ELEMENTS = 2 ** 18;
 
 const LARGEST_BATCH = 32;
 
 /** Runs a data set is cut into at least, if it has as many samples: work for shards and threads. */
 const LEAST_BLOCKS = 16;
 
-/** Samples of one run. */
-export function chooseBatch(elementsPerSample: number, samples: number): number {
-  const fitting = Math.min(
-    RUN_ELEMENTS / Math.max(elementsPerSample, 1),
-    LARGEST_BATCH,
-    samples / LEAST_BLOCKS,
-  );
+/**
+ * Samples of one run. Larger batches cost less for each call, until activations no longer stay in the cache.
+ *
+ * @param largest elements that the largest value takes for one sample
+ */
+export function chooseBatch(largest: number, samples: number): number {
+  const fitting = Math.min(RUN_ELEMENTS / Math.max(largest, 1), LARGEST_BATCH, samples / LEAST_BLOCKS);
   return Math.max(1, Math.floor(fitting));
 }
 

@@ -6,7 +6,7 @@ import { type Batch } from '../engine/index.js';
 import { serializeModel, storedTensors, tensorBytes, type Model } from '../onnx/index.js';
 import { sizeOf } from '../tensor/index.js';
 import { chooseBatch, cutBlocks, shardBlocks, type Block, type Shard } from './blocks.js';
-import { inspectValues } from './layout.js';
+import { inspectValues, type ValueLayout } from './layout.js';
 import { hashModel } from './model-hash.js';
 import { openObserver, type Observer } from './observe.js';
 import { mergeSketches } from './sketch.js';
@@ -47,7 +47,7 @@ export async function collect(
   const values = [...new Set(names)].sort();
   const layouts = await inspectValues(model, values, data);
   const tapped = tapModel(model, layouts, elementsPerSample);
-  const batch = tapped.taps.every((tap) => tap.batched) ? await batchFor(data) : 1;
+  const batch = tapped.taps.every((tap) => tap.batched) ? await batchFor(data, layouts) : 1;
   const all = cutBlocks(data.samples, Math.max(data.batchSize(batch), data.sequence));
   const blocks = shard === undefined ? all : shardBlocks(all, shard);
   const samples = blocks.reduce((sum, { from, to }) => sum + to - from, 0);
@@ -66,11 +66,12 @@ export async function collect(
   };
 }
 
-/** Samples of one run, by the size of the first sample. */
-async function batchFor(data: DataSet): Promise<number> {
+/** Samples of one run, by the largest value of the first sample. */
+async function batchFor(data: DataSet, layouts: ReadonlyMap<string, ValueLayout>): Promise<number> {
+  const observed = [...layouts.values()].map(({ dims }) => sizeOf(dims ?? []));
   for await (const { inputs } of data.batches(1, 0, 1)) {
-    const elements = [...inputs.values()].reduce((sum, t) => sum + sizeOf(t.dims), 0);
-    return chooseBatch(elements, data.samples);
+    const fed = [...inputs.values()].map(({ dims }) => sizeOf(dims));
+    return chooseBatch(Math.max(...observed, ...fed), data.samples);
   }
   return 1;
 }

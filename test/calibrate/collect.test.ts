@@ -294,7 +294,7 @@ describe('blocks', () => {
   });
 
   it('hold few large samples or many small ones', () => {
-    expect(chooseBatch(3 * 224 * 224, 1000)).toBe(3);
+    expect(chooseBatch(16 * 64 * 64, 1000)).toBe(4);
     expect(chooseBatch(3 * 32 * 32, 1000)).toBe(32);
     expect(chooseBatch(10, 20)).toBe(1);
   });
