@@ -208,16 +208,34 @@ export default class Quantize extends BaseCommand {
       const clock = (): number => performance.now();
       const result = await quantize({ ...settings, dryRun: flags['dry-run'], clock }, ctx);
       await this.#show(result, flags['dry-run']);
-      const { out, manifestFile, plan, audit, saturation, synthetic } = result;
-      return { out, manifest: manifestFile, plan, kernels: audit, saturation, synthetic, notes: ctx.notes };
+      const { out, manifestFile, plan, audit, saturation, synthetic, bytes } = result;
+      return {
+        out,
+        manifest: manifestFile,
+        bytes,
+        plan,
+        kernels: audit,
+        saturation,
+        synthetic,
+        notes: ctx.notes,
+      };
     });
   }
 
-  async #show({ out, manifestFile, plan, audit }: QuantizeResult, dryRun: boolean): Promise<void> {
-    const { formatSection, kernelSection, planSection } = await import('../report/index.js');
+  async #show(
+    { out, manifestFile, plan, audit, layers, bytes }: QuantizeResult,
+    dryRun: boolean,
+  ): Promise<void> {
+    const { formatBytes, formatSection, kernelSection, planSection, weightSection } =
+      await import('../report/index.js');
     const paint = painter(process.stdout);
-    const sections = [...(dryRun ? [planSection(plan)] : []), kernelSection(audit)];
+    const sections = [
+      ...(dryRun ? [planSection(plan)] : []),
+      ...(layers.length === 0 ? [] : [weightSection(layers)]),
+      kernelSection(audit),
+    ];
     this.log(sections.map((section) => formatSection(section, paint)).join('\n\n'));
-    this.log(dryRun ? '\nNothing was written.' : `\nWrote ${out} and ${manifestFile}.`);
+    const size = `weights ${formatBytes(bytes.float)} → ${formatBytes(bytes.quantized)}`;
+    this.log(dryRun ? '\nNothing was written.' : `\nWrote ${out} (${size}) and ${manifestFile}.`);
   }
 }

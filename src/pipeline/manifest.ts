@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { FxqError, canonicalJson, readInput, writeOutput } from '../core/index.js';
 import { type Plan } from '../plan/index.js';
+import { type LayerReport } from '../solve/index.js';
 
 export interface Manifest {
   readonly manifestVersion: 1;
@@ -14,7 +15,7 @@ export interface Manifest {
   readonly settings: unknown;
   readonly plan: Plan;
   /** What each solver did, by initializer. */
-  readonly weights: Readonly<Record<string, unknown>>;
+  readonly weights: Readonly<Record<string, LayerReport>>;
   /** What bias correction did, by initializer. */
   readonly biases?: Readonly<Record<string, unknown>>;
 }

@@ -12,7 +12,7 @@ import {
 } from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
 import { type FitMethod } from '../formats/index.js';
-import { opsetOf, writeModel, type Model } from '../onnx/index.js';
+import { opsetOf, storedTensors, tensorBytes, writeModel, type Model } from '../onnx/index.js';
 import {
   guardBiases,
   planQuantization,
@@ -80,6 +80,8 @@ export interface QuantizeResult {
   readonly manifestFile: string;
   readonly source: Model;
   readonly model: Model;
+  /** What weights and other constants take in both models. */
+  readonly bytes: { readonly float: number; readonly quantized: number };
   readonly plan: Plan;
   readonly audit: KernelAudit;
   readonly saturation: readonly SaturationRisk[];
@@ -170,6 +172,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     manifestFile,
     source: loaded.source,
     model,
+    bytes: { float: bytesOf(loaded.source), quantized: bytesOf(model) },
     plan: manifest.plan,
     audit,
     saturation: solved.saturation,
@@ -178,6 +181,9 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     synthetic: calibrated.synthetic,
   };
 }
+
+const bytesOf = ({ graph }: Model): number =>
+  [...storedTensors(graph)].reduce((sum, stored) => sum + tensorBytes(stored), 0);
 
 /** The opset that formats need, and gradients where blocks are learned. */
 function opsetOfRequest({ plan }: QuantizeRequest): number {

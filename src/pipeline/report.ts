@@ -1,6 +1,7 @@
 /** The program behind `fxq report`: what the quantized model costs and gains against the float one, and its gates. */
 import { existsSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
+import { hashModel } from '../calibrate/index.js';
 import { FxqError, didYouMean, readInput, sha256, type Context, type Note } from '../core/index.js';
 import { type ReportSettings } from '../config/index.js';
 import { openDataSet, readLabels, selectLabels, type DataSet, type Labels } from '../data/index.js';
@@ -28,7 +29,7 @@ import {
   type ModelFacts,
   type ReportResult,
 } from '../report/index.js';
-import { fxqVersion } from './manifest.js';
+import { fxqVersion, manifestPath, readManifest } from './manifest.js';
 
 /** Samples in one run when outputs are compared. */
 const BATCH = 32;
@@ -101,6 +102,7 @@ export async function report(
       synthetic: data.synthetic,
     },
     ...measured,
+    ...weightsBeside(quantized),
     tensors,
     ...(deltas === undefined ? {} : { baseline: deltas }),
     notes,
@@ -115,6 +117,15 @@ function accumulatorsBeside(quantized: string): Pick<Measured, 'accumulators'> {
   if (!existsSync(path)) return {};
   const { accumulators } = JSON.parse(readInput(path, 'table').toString('utf8')) as IntegerTable;
   return { accumulators };
+}
+
+/** What solvers did, from the manifest beside a model, unless the model has changed since. */
+function weightsBeside({ path, model }: ModelFile): Pick<ReportResult, 'weights'> {
+  const file = manifestPath(path);
+  if (!existsSync(file)) return {};
+  const { hashes, weights } = readManifest(file);
+  const reports = Object.values(weights);
+  return reports.length === 0 || hashes.output !== hashModel(model) ? {} : { weights: reports };
 }
 
 /** Labels without a metric ask for top-1. */

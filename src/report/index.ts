@@ -8,7 +8,9 @@ export { METRICS, loadMetric, type Metric, type MetricBatch, type MetricState } 
 export { compareWithBaseline, quantities, type Measured } from './quantities.js';
 export { REPORTERS, formatSection, text, type Paint, type ReporterName } from './reporters/index.js';
 export * from './result.js';
-export { kernelSection, planSection, type Cell, type Section, type Tone } from './sections.js';
+export { type Cell, type Section, type Tone } from './section.js';
+export { kernelSection, planSection } from './sections.js';
+export { weightSection } from './weight-section.js';
 export { compareSizes } from './sizes.js';
 export { observeTensors, type TensorObserver } from './tensors.js';
 export { formatBytes, formatMeasure } from './units.js';

@@ -2,6 +2,7 @@
 import { type Note } from '../core/index.js';
 import { type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
+import { type LayerReport } from '../solve/index.js';
 
 /** Raised when a field changes its meaning or goes away; added fields leave it as it is. */
 export const SCHEMA_VERSION = 1;
@@ -156,6 +157,8 @@ export interface ReportResult {
   readonly kernels?: KernelAudit;
   /** Proven widths of the sums of an integer model, in order of execution. */
   readonly accumulators?: readonly AccumulatorWidth[];
+  /** What solvers did, from the manifest beside the quantized model, if it is of this model. */
+  readonly weights?: readonly LayerReport[];
   readonly baseline?: readonly BaselineDelta[];
   readonly notes: readonly Note[];
   /** Failed gates first, worst first. */

@@ -3,35 +3,9 @@ import { sumsProducts, type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type Plan } from '../plan/index.js';
 import { type LatencyResult, type LayerResult, type ReportResult, type SizeResult } from './result.js';
+import { ROW_LIMIT, cell, counted, left, right, type Cell, type Section, type Tone } from './section.js';
+import { weightSection } from './weight-section.js';
 import { formatBytes, formatDecibels, formatMeasure, formatMilliseconds, significant } from './units.js';
-
-export type Tone = 'plain' | 'good' | 'bad' | 'warn' | 'muted';
-
-export interface Cell {
-  readonly text: string;
-  readonly tone: Tone;
-}
-
-export interface Column {
-  readonly title: string;
-  readonly align: 'left' | 'right';
-}
-
-export interface Section {
-  readonly title: string;
-  /** One sentence under the title. */
-  readonly lead?: string;
-  readonly columns: readonly Column[];
-  readonly rows: readonly (readonly Cell[])[];
-}
-
-/** Rows of a table for people; the JSON report has them all. */
-const ROW_LIMIT = 30;
-
-const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
-const left = (title: string): Column => ({ title, align: 'left' });
-const right = (title: string): Column => ({ title, align: 'right' });
-const cell = (text: string, tone: Tone = 'plain'): Cell => ({ text, tone });
 
 /** All sections that have something to say, what needs attention first. */
 export function sectionsOf(result: ReportResult): Section[] {
@@ -42,6 +16,7 @@ export function sectionsOf(result: ReportResult): Section[] {
     size(result.size),
     ...(result.latency === undefined ? [] : [latency(result.latency)]),
     ...(result.kernels === undefined ? [] : [kernelSection(result.kernels)]),
+    ...(result.weights === undefined ? [] : [weightSection(result.weights)]),
     ...(result.accumulators === undefined ? [] : [accumulatorSection(result.accumulators)]),
     layers(result.layers),
     baseline(result),
@@ -142,23 +117,41 @@ function latency({ float, quantized, runs, batch, threads }: LatencyResult): Sec
 /** How many weighted nodes run as integer kernels, and why the others do not. */
 export function kernelSection(audit: KernelAudit): Section {
   const total = audit.nodes.length;
-  const others = audit.nodes.filter((node) => node.kernel !== 'integer');
+  const others = groupBy(
+    audit.nodes.filter((node) => node.kernel !== 'integer'),
+    ({ opType, kernel, why }) => `${opType}\n${kernel}\n${why}`,
+  );
   return {
     title: 'Kernels',
     lead:
       `${audit.integer} of ${counted(total, 'weighted node')} run as integer kernels; conversions left at run time: ` +
-      `${audit.conversions}.` +
-      (others.length > ROW_LIMIT ? ` The first ${ROW_LIMIT} of ${others.length} others:` : ''),
+      `${audit.conversions}.`,
     columns: [left('node'), left('operator'), left('kernel'), left('why not integer')],
-    rows: others
-      .slice(0, ROW_LIMIT)
-      .map((node) => [
-        cell(node.name),
-        cell(node.opType),
-        cell(node.kernel, node.kernel === 'float' ? 'warn' : 'plain'),
-        cell(node.why),
-      ]),
+    rows: others.map(([first, ...rest]) => [
+      cell(nameAll([first, ...rest].map((node) => node.name))),
+      cell(first.opType),
+      cell(first.kernel, first.kernel === 'float' ? 'warn' : 'plain'),
+      cell(first.why),
+    ]),
   };
+}
+
+type Group<T> = readonly [T, ...T[]];
+
+/** Items of one key together, in the order in which keys first occur. */
+function groupBy<T>(items: readonly T[], key: (item: T) => string): Group<T>[] {
+  const groups = new Map<string, [T, ...T[]]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group === undefined) groups.set(key(item), [item]);
+    else group.push(item);
+  }
+  return [...groups.values()];
+}
+
+/** Up to three names; of more, the first, the last and how many. */
+function nameAll(names: readonly string[]): string {
+  return names.length <= 3 ? names.join(', ') : `${names[0] ?? ''} … ${names.at(-1) ?? ''} (${names.length})`;
 }
 
 /** The widest sums of an integer model. */

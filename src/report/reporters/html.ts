@@ -1,6 +1,7 @@
 /** The report as one self-contained HTML file with charts; no script, no external asset, light and dark. */
 import { type LayerBytes, type LayerResult, type ReportResult, type TensorResult } from '../result.js';
-import { describeData, sectionsOf, type Section } from '../sections.js';
+import { type Section } from '../section.js';
+import { describeData, sectionsOf } from '../sections.js';
 import { barChart, escapeXml as escape, histogram, lineChart } from '../svg.js';
 import { formatBytes, formatDecibels, formatMeasure, significant } from '../units.js';
 import { STYLE } from './html-style.js';

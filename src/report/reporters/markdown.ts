@@ -1,5 +1,6 @@
 /** The report as Markdown, for pull requests and job summaries. */
-import { describeData, sectionsOf, type Section } from '../sections.js';
+import { type Section } from '../section.js';
+import { describeData, sectionsOf } from '../sections.js';
 import { type ReportResult } from '../result.js';
 
 export function markdown(result: ReportResult): string {

@@ -1,5 +1,6 @@
 /** The report as aligned text for a terminal. */
-import { describeData, sectionsOf, type Cell, type Section, type Tone } from '../sections.js';
+import { type Cell, type Section, type Tone } from '../section.js';
+import { describeData, sectionsOf } from '../sections.js';
 import { type ReportResult } from '../result.js';
 
 /** Colours a piece of text; the terminal's owner passes one, files get none. */
