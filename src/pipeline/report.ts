@@ -124,7 +124,8 @@ function weightsBeside({ path, model }: ModelFile): Pick<ReportResult, 'weights'
   const file = manifestPath(path);
   if (!existsSync(file)) return {};
   const { hashes, weights } = readManifest(file);
-  const reports = Object.values(weights);
+  const order = new Map(model.graph.nodes.map(({ name }, i) => [name, i]));
+  const reports = Object.values(weights).sort((a, b) => (order.get(a.node) ?? 0) - (order.get(b.node) ?? 0));
   return reports.length === 0 || hashes.output !== hashModel(model) ? {} : { weights: reports };
 }
 

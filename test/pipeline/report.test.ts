@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createContext, createRng } from '../../src/core/index.js';
-import { writeModel } from '../../src/onnx/index.js';
+import { hashModel } from '../../src/calibrate/index.js';
+import { readModel, writeModel } from '../../src/onnx/index.js';
+import { type LayerReport } from '../../src/solve/index.js';
 import { report } from '../../src/pipeline/report.js';
 import { parseGate, type ReportResult } from '../../src/report/index.js';
 import { tensor, writeNpy } from '../../src/tensor/index.js';
@@ -64,6 +66,27 @@ describe('report', () => {
     expect(result.kernels?.nodes.map((n) => n.name)).toEqual(['fc1', 'fc2']);
     expect(result.data).toMatchObject({ source: 'x.npy', samples: 40, synthetic: false });
     expect(JSON.parse(JSON.stringify(result))).toEqual(result);
+  });
+
+  it('tells what solvers did, from the manifest beside the model it was written with', async () => {
+    const solved = (node: string): LayerReport => ({
+      node,
+      weight: `${node}.w`,
+      solver: 'descent',
+      error: { nearest: 1e-2, fit: 1e-3, heldOutNearest: 1e-2, heldOut: 2e-3 },
+      fellBack: false,
+    });
+    const weights = { a: solved('fc2'), b: solved('fc1') };
+    const beside = (output: string): void =>
+      writeFileSync(
+        at('quantized.fxq.json'),
+        JSON.stringify({ manifestVersion: 1, hashes: { output }, weights }),
+      );
+    beside(hashModel(readModel(at('quantized.onnx'))));
+    expect((await run()).weights?.map((w) => w.node)).toEqual(['fc1', 'fc2']);
+    beside('of another model');
+    expect((await run()).weights).toBeUndefined();
+    rmSync(at('quantized.fxq.json'));
   });
 
   it('scores the rows that were asked for with their own labels', async () => {
