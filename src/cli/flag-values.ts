@@ -11,6 +11,7 @@ const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) =
   random: (given: boolean) => (given ? 'random' : undefined),
   percentile: (text: string) => Number(text),
   'max-loss': (text: string) => Number(text),
+  'smooth-alpha': (text: string) => (text === 'auto' ? text : Number(text)),
   rows: parseRows,
   input: parseInputs,
 };

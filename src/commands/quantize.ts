@@ -21,6 +21,9 @@ const KEYS: FlagKeys = {
   'weight-range': ['quantize', 'weightRange'],
   solver: ['quantize', 'solver'],
   effort: ['quantize', 'effort'],
+  equalize: ['quantize', 'equalize'],
+  'smooth-alpha': ['quantize', 'smoothAlpha'],
+  'smooth-insert': ['quantize', 'smoothInsert'],
   'bias-correction': ['quantize', 'biasCorrection'],
   cache: ['quantize', 'cache'],
   sparsity: ['quantize', 'sparsity'],
@@ -125,6 +128,24 @@ export default class Quantize extends BaseCommand {
       description:
         'Work of solvers: fast (one pass over the data), balanced (front to back), best (more starts). [default: balanced]',
     }),
+    equalize: Flags.string({
+      ...repeatable,
+      helpValue: 'STEP',
+      description:
+        'Even channels out before quantizing, without changing what the model computes: cross-layer (neighbouring weights), ' +
+        'absorb (large biases before a Relu), smooth (activations of matrix products against their weights). Repeatable.',
+    }),
+    'smooth-alpha': Flags.string({
+      helpValue: 'A',
+      description:
+        'Share of the difficulty that --equalize smooth moves into weights, 0 to 1, or auto for the best on calibration ' +
+        'samples, activation by activation. [default: auto]',
+    }),
+    'smooth-insert': Flags.boolean({
+      allowNo: true,
+      description:
+        'Smooth also where nothing takes the factors, by a multiplication in front of the products.',
+    }),
     'bias-correction': Flags.string({
       helpValue: 'NAME',
       description:
@@ -208,7 +229,7 @@ export default class Quantize extends BaseCommand {
       const clock = (): number => performance.now();
       const result = await quantize({ ...settings, dryRun: flags['dry-run'], clock }, ctx);
       await this.#show(result, flags['dry-run']);
-      const { out, manifestFile, plan, audit, saturation, synthetic, bytes } = result;
+      const { out, manifestFile, plan, audit, saturation, synthetic, bytes, equalization, biases } = result;
       return {
         out,
         manifest: manifestFile,
@@ -217,20 +238,23 @@ export default class Quantize extends BaseCommand {
         kernels: audit,
         saturation,
         synthetic,
+        ...(equalization === undefined ? {} : { equalization }),
+        biases,
         notes: ctx.notes,
       };
     });
   }
 
   async #show(
-    { out, manifestFile, plan, audit, layers, bytes }: QuantizeResult,
+    { out, manifestFile, plan, audit, layers, bytes, equalization, biases }: QuantizeResult,
     dryRun: boolean,
   ): Promise<void> {
-    const { formatBytes, formatSection, kernelSection, planSection, weightSection } =
+    const { formatBytes, formatSection, kernelSection, planSection, transformSections, weightSection } =
       await import('../report/index.js');
     const paint = painter(process.stdout);
     const sections = [
       ...(dryRun ? [planSection(plan)] : []),
+      ...transformSections({ ...(equalization === undefined ? {} : { equalization }), biases }),
       ...(layers.length === 0 ? [] : [weightSection(layers)]),
       kernelSection(audit),
     ];

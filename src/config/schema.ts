@@ -5,6 +5,7 @@ import { FxqError } from '../core/index.js';
 import { FORMS, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
+import { EQUALIZATIONS } from '../rewrite/index.js';
 import { SENSITIVITIES, parseBudget, type SensitivityName } from '../search/index.js';
 import {
   BIAS_CORRECTIONS,
@@ -88,6 +89,9 @@ const quantize = z.strictObject({
   accumulator: z.int().min(8).max(32).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
   solver: solver.exactOptional(),
+  equalize: z.array(z.enum(EQUALIZATIONS)).exactOptional(),
+  smoothAlpha: z.union([z.literal('auto'), z.number().min(0).max(1)]).exactOptional(),
+  smoothInsert: z.boolean().exactOptional(),
   biasCorrection: z.enum(['none', ...BIAS_CORRECTIONS]).exactOptional(),
   effort: z.enum(EFFORTS).exactOptional(),
   cache: z.union([path, z.literal(false)]).exactOptional(),
@@ -107,6 +111,7 @@ const quantize = z.strictObject({
         solver: solver.exactOptional(),
         sparsity: z.union([z.literal('dense'), pattern]).exactOptional(),
         biasCorrection: z.boolean().exactOptional(),
+        equalize: z.boolean().exactOptional(),
       }),
     )
     .exactOptional(),

@@ -15,6 +15,7 @@ import {
   type Hardware,
   type SensitivityName,
 } from '../search/index.js';
+import { type EqualizeRequest } from '../rewrite/index.js';
 import { type BiasCorrection, type Effort } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
@@ -44,6 +45,7 @@ export interface QuantizeSettings {
     readonly cache?: string;
     readonly sparsity?: Sparsity;
   };
+  readonly equalize: EqualizeRequest;
   readonly biasCorrection: BiasCorrection | 'none';
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
@@ -144,12 +146,24 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
         ? {}
         : { sparsity: { pattern: sparsity, method: sparsityMethod ?? 'joint' } }),
     },
+    equalize: equalizeRequest(config),
     biasCorrection: biasCorrection ?? 'none',
     ...(statistics === undefined ? {} : { statistics }),
     avoidSaturation: avoidSaturation ?? false,
     externalData: externalData ?? false,
     locked: locked ?? false,
   };
+}
+
+/** @throws FxqError E_CONFIG for settings of smoothing without smoothing */
+function equalizeRequest({ quantize = {} }: Config): EqualizeRequest {
+  const { equalize = [], smoothAlpha, smoothInsert } = quantize;
+  if (!equalize.includes('smooth') && (smoothAlpha !== undefined || smoothInsert === true)) {
+    throw new FxqError('E_CONFIG', 'settings of smoothing are given, but activations are not smoothed', [
+      'Add --equalize smooth, or leave out --smooth-alpha and --smooth-insert.',
+    ]);
+  }
+  return { steps: equalize, alpha: smoothAlpha ?? 'auto', insert: smoothInsert ?? false };
 }
 
 /** A statistics file spares the run over the data; the data then only help to choose between range methods. */

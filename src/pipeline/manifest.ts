@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { FxqError, canonicalJson, readInput, writeOutput } from '../core/index.js';
 import { type Plan } from '../plan/index.js';
-import { type LayerReport } from '../solve/index.js';
+import { type EqualizeReport } from '../rewrite/index.js';
+import { type BiasReport, type LayerReport } from '../solve/index.js';
 
 export interface Manifest {
   readonly manifestVersion: 1;
@@ -16,8 +17,10 @@ export interface Manifest {
   readonly plan: Plan;
   /** What each solver did, by initializer. */
   readonly weights: Readonly<Record<string, LayerReport>>;
+  /** What equalization did before planning. */
+  readonly equalization?: EqualizeReport;
   /** What bias correction did, by initializer. */
-  readonly biases?: Readonly<Record<string, unknown>>;
+  readonly biases?: Readonly<Record<string, BiasReport>>;
 }
 
 /** `model.int8.onnx` → `model.int8.fxq.json`. */

@@ -24,6 +24,7 @@ import {
   type SolvedWeight,
 } from '../plan/index.js';
 import { GRADIENT_OPSET } from '../program/index.js';
+import { type EqualizeReport, type EqualizeRequest } from '../rewrite/index.js';
 import {
   BLOCK_SOLVER,
   findSaturation,
@@ -37,6 +38,7 @@ import {
   type SaturationRisk,
 } from '../solve/index.js';
 import { chooseRanges, unmeasuredWeightRange, type Choice } from './choose-ranges.js';
+import { equalize } from './equalize.js';
 import { correctSolutions, type BiasChoice } from './correct-biases.js';
 import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
@@ -59,6 +61,8 @@ export interface QuantizeRequest {
   readonly statistics?: StatisticsSource;
   /** How much work solvers may do, and where they keep finished layers. */
   readonly solving: SolverRequest;
+  /** Transforms of the float model before anything is planned; none when absent. */
+  readonly equalize?: EqualizeRequest;
   /** How biases of layers rounded to nearest make up for the shift of the mean; not at all when absent. */
   readonly biasCorrection?: BiasChoice;
   /** Keeps the codes of channels that could saturate on processors without VNNI within ±64. */
@@ -87,6 +91,8 @@ export interface QuantizeResult {
   readonly saturation: readonly SaturationRisk[];
   /** What solvers did. */
   readonly layers: readonly LayerReport[];
+  /** What was evened out before. */
+  readonly equalization?: EqualizeReport;
   /** Biases that were corrected. */
   readonly biases: readonly BiasReport[];
   /** True when calibrated on random data. */
@@ -101,8 +107,7 @@ export interface QuantizeResult {
  */
 export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
   refuseOverwrite(request);
-  const read = await loadModel(request.model, opsetOfRequest(request), ctx);
-  for (const note of read.notes) ctx.note(note);
+  const { loaded: read, equalization } = await loadEqualized(request, ctx);
   const correction = request.biasCorrection ?? 'none';
   const loaded =
     request.solving.sparsity !== undefined || correction !== 'none' || asksForSolver(request.plan)
@@ -149,9 +154,16 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       data: calibrated.dataHash,
       output: hashModel(model),
     },
-    settings: { plan: request.plan, emit: request.emit, ...calibrated.choice },
+    settings: {
+      plan: request.plan,
+      emit: request.emit,
+      ...(equalization === undefined ? {} : { equalize: request.equalize }),
+      ...(correction === 'none' ? {} : { biasCorrection: correction }),
+      ...calibrated.choice,
+    },
     plan: withWeights(solved.plan, layers.weights),
     weights: Object.fromEntries(layers.reports.map((report) => [report.weight, report])),
+    ...(equalization === undefined ? {} : { equalization }),
     ...(layers.biases.length === 0
       ? {}
       : { biases: Object.fromEntries(layers.biases.map((report) => [report.bias, report])) }),
@@ -178,6 +190,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     saturation: solved.saturation,
     layers: layers.reports,
     biases: layers.biases,
+    ...(equalization === undefined ? {} : { equalization }),
     synthetic: calibrated.synthetic,
   };
 }
@@ -189,6 +202,19 @@ const bytesOf = ({ graph }: Model): number =>
 function opsetOfRequest({ plan }: QuantizeRequest): number {
   const learns = [plan, ...plan.nodes].some((rule) => rule.solver === BLOCK_SOLVER);
   return Math.max(opsetForSettings(plan), learns ? GRADIENT_OPSET : 0);
+}
+
+/** The prepared model, with channels evened out where that is asked for. */
+async function loadEqualized(
+  request: QuantizeRequest,
+  ctx: Context,
+): Promise<{ readonly loaded: LoadedModel; readonly equalization?: EqualizeReport }> {
+  const loaded = await loadModel(request.model, opsetOfRequest(request), ctx);
+  for (const note of loaded.notes) ctx.note(note);
+  const { equalize: wanted, statistics, plan } = request;
+  if (wanted === undefined || wanted.steps.length === 0) return { loaded };
+  const equalized = await equalize(loaded, wanted, plan, statistics?.spec, ctx);
+  return { loaded: equalized.loaded, equalization: equalized.report };
 }
 
 /** Whether some weight may go to a solver: one is named, or some format is narrow enough for `auto`. */

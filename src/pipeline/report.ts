@@ -1,8 +1,8 @@
 /** The program behind `fxq report`: what the quantized model costs and gains against the float one, and its gates. */
 import { existsSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { hashModel } from '../calibrate/index.js';
 import { FxqError, didYouMean, readInput, sha256, type Context, type Note } from '../core/index.js';
+import { hashModel } from '../calibrate/index.js';
 import { type ReportSettings } from '../config/index.js';
 import { openDataSet, readLabels, selectLabels, type DataSet, type Labels } from '../data/index.js';
 import { tablePath, type IntegerTable } from '../emit/index.js';
@@ -104,6 +104,7 @@ export async function report(
     ...measured,
     ...weightsBeside(quantized),
     tensors,
+    ...transformsBeside(quantized),
     ...(deltas === undefined ? {} : { baseline: deltas }),
     notes,
     gates,
@@ -127,6 +128,20 @@ function weightsBeside({ path, model }: ModelFile): Pick<ReportResult, 'weights'
   const order = new Map(model.graph.nodes.map(({ name }, i) => [name, i]));
   const reports = Object.values(weights).sort((a, b) => (order.get(a.node) ?? 0) - (order.get(b.node) ?? 0));
   return reports.length === 0 || hashes.output !== hashModel(model) ? {} : { weights: reports };
+}
+
+/** What the manifest beside a model says was done before; nothing when it belongs to another model. */
+function transformsBeside({ path, model }: ModelFile): Pick<ReportResult, 'transforms'> {
+  const file = manifestPath(path);
+  if (!existsSync(file)) return {};
+  const { equalization, biases, hashes } = readManifest(file);
+  if ((equalization === undefined && biases === undefined) || hashes.output !== hashModel(model)) return {};
+  return {
+    transforms: {
+      ...(equalization === undefined ? {} : { equalization }),
+      ...(biases === undefined ? {} : { biases: Object.values(biases) }),
+    },
+  };
 }
 
 /** Labels without a metric ask for top-1. */

@@ -13,6 +13,8 @@ export interface NodeRule {
   readonly sparsity?: Sparsity | 'dense';
   /** False leaves the layer's bias as it is. */
   readonly biasCorrection?: boolean;
+  /** False keeps equalization away from the layer's weight and from what it reads and gives. */
+  readonly equalize?: boolean;
 }
 
 /** An N:M pattern, and the way its weights are chosen. */

@@ -3,6 +3,7 @@ import { type Note } from '../core/index.js';
 import { type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type LayerReport } from '../solve/index.js';
+import { type Transforms } from './transforms.js';
 
 /** Raised when a field changes its meaning or goes away; added fields leave it as it is. */
 export const SCHEMA_VERSION = 1;
@@ -159,6 +160,8 @@ export interface ReportResult {
   readonly accumulators?: readonly AccumulatorWidth[];
   /** What solvers did, from the manifest beside the quantized model, if it is of this model. */
   readonly weights?: readonly LayerReport[];
+  /** What was done to the float model and its biases, where a manifest beside the model says so. */
+  readonly transforms?: Transforms;
   readonly baseline?: readonly BaselineDelta[];
   readonly notes: readonly Note[];
   /** Failed gates first, worst first. */

@@ -5,6 +5,7 @@ import { type Plan } from '../plan/index.js';
 import { type LatencyResult, type LayerResult, type ReportResult, type SizeResult } from './result.js';
 import { ROW_LIMIT, cell, counted, left, right, type Cell, type Section, type Tone } from './section.js';
 import { weightSection } from './weight-section.js';
+import { transformSections } from './transforms.js';
 import { formatBytes, formatDecibels, formatMeasure, formatMilliseconds, significant } from './units.js';
 
 /** All sections that have something to say, what needs attention first. */
@@ -18,6 +19,7 @@ export function sectionsOf(result: ReportResult): Section[] {
     ...(result.kernels === undefined ? [] : [kernelSection(result.kernels)]),
     ...(result.weights === undefined ? [] : [weightSection(result.weights)]),
     ...(result.accumulators === undefined ? [] : [accumulatorSection(result.accumulators)]),
+    ...(result.transforms === undefined ? [] : transformSections(result.transforms)),
     layers(result.layers),
     baseline(result),
     notes(result),

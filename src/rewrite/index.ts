@@ -2,3 +2,4 @@
 export { convertOpset, type Converted } from './opset/convert.js';
 export { type Pass, type PassResult } from './pass.js';
 export { PASSES, prepare, type Prepared, type PrepareOptions } from './passes.js';
+export * from './equalize/index.js';

@@ -12,6 +12,7 @@ export { dequantize, type LayerProblem, type LayerSolution, type Moments } from 
 export { floatTarget } from './quadratic.js';
 export { withBiases } from './bias.js';
 export { BIAS_CORRECTIONS, correctBiases, type BiasCorrection, type BiasReport } from './correct-biases.js';
+export { openSmoothingMeter, type SmoothedProduct, type SmoothingMeter } from './smoothing-error.js';
 export { checkSolver, isPower, isSolvable } from './layer-problem.js';
 export { folderCache, type LayerCache } from './cache.js';
 export {
