@@ -11,7 +11,7 @@ export * from './result.js';
 export { type Cell, type Section, type Tone } from './section.js';
 export { kernelSection, planSection } from './sections.js';
 export { weightSection } from './weight-section.js';
-export { transformSections, type Transforms } from './transforms.js';
+export { transformSections } from './transforms.js';
 export { compareSizes } from './sizes.js';
 export { observeTensors, type TensorObserver } from './tensors.js';
 export { formatBytes, formatMeasure } from './units.js';

@@ -2,8 +2,8 @@
 import { type Note } from '../core/index.js';
 import { type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
-import { type LayerReport } from '../solve/index.js';
-import { type Transforms } from './transforms.js';
+import { type EqualizeReport } from '../rewrite/index.js';
+import { type BiasReport, type LayerReport } from '../solve/index.js';
 
 /** Raised when a field changes its meaning or goes away; added fields leave it as it is. */
 export const SCHEMA_VERSION = 1;
@@ -139,6 +139,12 @@ export interface BaselineDelta {
   readonly before: number;
   readonly after: number;
   readonly unit: string;
+}
+
+/** Changes that leave the float function as it is, and corrections of biases. */
+export interface Transforms {
+  readonly equalization?: EqualizeReport;
+  readonly biases?: readonly BiasReport[];
 }
 
 export interface ReportResult {

@@ -1,14 +1,7 @@
 /** Sections on what was done to the float model and its biases: channels evened out, shifts of the mean taken back. */
-import { type EqualizeReport } from '../rewrite/index.js';
-import { type BiasReport } from '../solve/index.js';
+import { type Transforms } from './result.js';
 import { ROW_LIMIT, type Section } from './section.js';
 import { significant } from './units.js';
-
-/** Changes that leave the float function as it is, and corrections of biases. */
-export interface Transforms {
-  readonly equalization?: EqualizeReport;
-  readonly biases?: readonly BiasReport[];
-}
 
 const columns = (first: string, ...numbers: readonly string[]): Section['columns'] => [
   { title: first, align: 'left' },
