@@ -24,6 +24,7 @@ const KEYS: FlagKeys = {
   equalize: ['quantize', 'equalize'],
   'smooth-alpha': ['quantize', 'smoothAlpha'],
   'smooth-insert': ['quantize', 'smoothInsert'],
+  'activation-sparsity': ['quantize', 'activationSparsity'],
   'bias-correction': ['quantize', 'biasCorrection'],
   cache: ['quantize', 'cache'],
   sparsity: ['quantize', 'sparsity'],
@@ -167,6 +168,11 @@ export default class Quantize extends BaseCommand {
       description:
         'How kept weights are chosen: joint (mask and codes together), sparsegpt, wanda or magnitude. [default: joint]',
     }),
+    'activation-sparsity': Flags.string({
+      helpValue: 'TARGET',
+      description:
+        'Leave out small activations in front of layers: cett=0.2 (relative error of every layer) or ppl=1% (rise of the perplexity).',
+    }),
     'avoid-saturation': Flags.boolean({
       allowNo: true,
       description:
@@ -229,11 +235,13 @@ export default class Quantize extends BaseCommand {
       const clock = (): number => performance.now();
       const result = await quantize({ ...settings, dryRun: flags['dry-run'], clock }, ctx);
       await this.#show(result, flags['dry-run']);
-      const { out, manifestFile, plan, audit, saturation, synthetic, bytes, equalization, biases } = result;
+      const { out, manifestFile, plan, audit, saturation, synthetic, bytes } = result;
+      const { equalization, biases, activations } = result;
       return {
         out,
         manifest: manifestFile,
         bytes,
+        ...(activations === undefined ? {} : { activations }),
         plan,
         kernels: audit,
         saturation,
@@ -246,17 +254,25 @@ export default class Quantize extends BaseCommand {
   }
 
   async #show(
-    { out, manifestFile, plan, audit, layers, bytes, equalization, biases }: QuantizeResult,
+    { out, manifestFile, plan, audit, layers, bytes, equalization, biases, activations }: QuantizeResult,
     dryRun: boolean,
   ): Promise<void> {
-    const { formatBytes, formatSection, kernelSection, planSection, transformSections, weightSection } =
-      await import('../report/index.js');
+    const {
+      activationSection,
+      formatBytes,
+      formatSection,
+      kernelSection,
+      planSection,
+      transformSections,
+      weightSection,
+    } = await import('../report/index.js');
     const paint = painter(process.stdout);
     const sections = [
       ...(dryRun ? [planSection(plan)] : []),
       ...transformSections({ ...(equalization === undefined ? {} : { equalization }), biases }),
       ...(layers.length === 0 ? [] : [weightSection(layers)]),
       kernelSection(audit),
+      ...(activations === undefined ? [] : [activationSection(activations)]),
     ];
     this.log(sections.map((section) => formatSection(section, paint)).join('\n\n'));
     const size = `weights ${formatBytes(bytes.float)} → ${formatBytes(bytes.quantized)}`;

@@ -18,6 +18,7 @@ const KEYS: FlagKeys = {
   layers: ['report', 'layers'],
   latency: ['report', 'latency'],
   tensor: ['report', 'tensors'],
+  'activation-sparsity': ['report', 'activationSparsity'],
   gate: ['report', 'gates'],
   reporter: ['report', 'reporters'],
   baseline: ['report', 'baseline'],
@@ -93,6 +94,11 @@ export default class Report extends BaseCommand {
       helpValue: 'NAME',
       description:
         'Show the histogram of this value; by default of those that lose most by rounding. Repeatable.',
+    }),
+    'activation-sparsity': Flags.string({
+      helpValue: 'TARGET',
+      description:
+        'Also measure zeros of activations, and how many small ones could be left out at cett=0.2 or ppl=1%.',
     }),
     gate: Flags.string({
       ...repeatable,

@@ -14,6 +14,7 @@ import {
   SPARSE_SOLVERS,
   formatPattern,
   parsePattern,
+  parseSparsityTarget,
 } from '../solve/index.js';
 import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
 import { dataSchema } from './data.js';
@@ -92,6 +93,7 @@ const quantize = z.strictObject({
   equalize: z.array(z.enum(EQUALIZATIONS)).exactOptional(),
   smoothAlpha: z.union([z.literal('auto'), z.number().min(0).max(1)]).exactOptional(),
   smoothInsert: z.boolean().exactOptional(),
+  activationSparsity: parsed(parseSparsityTarget).exactOptional(),
   biasCorrection: z.enum(['none', ...BIAS_CORRECTIONS]).exactOptional(),
   effort: z.enum(EFFORTS).exactOptional(),
   cache: z.union([path, z.literal(false)]).exactOptional(),
@@ -175,6 +177,7 @@ const report = z.strictObject({
   layers: z.int().min(0).exactOptional(),
   latency: z.union([z.int().min(0), z.literal('auto')]).exactOptional(),
   tensors: z.array(z.string()).exactOptional(),
+  activationSparsity: parsed(parseSparsityTarget).exactOptional(),
   gates: z.array(gate).exactOptional(),
   reporters: z.array(reporter).exactOptional(),
   baseline: path.exactOptional(),

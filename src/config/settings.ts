@@ -16,7 +16,7 @@ import {
   type SensitivityName,
 } from '../search/index.js';
 import { type EqualizeRequest } from '../rewrite/index.js';
-import { type BiasCorrection, type Effort } from '../solve/index.js';
+import { type BiasCorrection, type Effort, type SparsityTarget } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
@@ -46,6 +46,7 @@ export interface QuantizeSettings {
     readonly sparsity?: Sparsity;
   };
   readonly equalize: EqualizeRequest;
+  readonly activationSparsity?: SparsityTarget;
   readonly biasCorrection: BiasCorrection | 'none';
   /** Where activation ranges come from; absent where nothing was given. */
   readonly statistics?:
@@ -88,6 +89,8 @@ export interface ReportSettings {
   readonly latency: number | 'auto';
   /** Values whose histogram is shown; the worst rounded ones when empty. */
   readonly tensors: readonly string[];
+  /** What small activations of the float model could be left out. */
+  readonly activationSparsity?: SparsityTarget;
   readonly gates: readonly Gate[];
   readonly baseline?: string;
 }
@@ -125,6 +128,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     cache,
     sparsity,
     sparsityMethod,
+    activationSparsity,
     biasCorrection,
     avoidSaturation,
     externalData,
@@ -147,6 +151,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
         : { sparsity: { pattern: sparsity, method: sparsityMethod ?? 'joint' } }),
     },
     equalize: equalizeRequest(config),
+    ...(activationSparsity === undefined ? {} : { activationSparsity }),
     biasCorrection: biasCorrection ?? 'none',
     ...(statistics === undefined ? {} : { statistics }),
     avoidSaturation: avoidSaturation ?? false,
@@ -183,7 +188,7 @@ export function reportSettings({ config }: LoadedConfig): ReportSettings {
   );
   // How samples are read is the same as for calibration unless said otherwise; which samples never is.
   const { path: _path, samples: _samples, rows: _rows, kind: _kind, ...reading } = calibration;
-  const { labels, scores, baseline } = report;
+  const { labels, scores, baseline, activationSparsity } = report;
   return {
     float: modelOf(config),
     quantized: requireSetting(
@@ -199,6 +204,7 @@ export function reportSettings({ config }: LoadedConfig): ReportSettings {
     gates: report.gates ?? [],
     ...(labels === undefined ? {} : { labels }),
     ...(scores === undefined ? {} : { scores }),
+    ...(activationSparsity === undefined ? {} : { activationSparsity }),
     ...(baseline === undefined ? {} : { baseline }),
   };
 }

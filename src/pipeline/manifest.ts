@@ -19,6 +19,8 @@ export interface Manifest {
   readonly weights: Readonly<Record<string, LayerReport>>;
   /** What equalization did before planning. */
   readonly equalization?: EqualizeReport;
+  /** What thresholds on activations do, by layer. */
+  readonly activations?: unknown;
   /** What bias correction did, by initializer. */
   readonly biases?: Readonly<Record<string, BiasReport>>;
 }

@@ -36,7 +36,9 @@ import {
   roundToNearest,
   scalesWithoutSaturation,
   type SaturationRisk,
+  type SparsityTarget,
 } from '../solve/index.js';
+import { withSparseActivations, type ActivationSparsity } from './activation-sparsity.js';
 import { chooseRanges, unmeasuredWeightRange, type Choice } from './choose-ranges.js';
 import { equalize } from './equalize.js';
 import { correctSolutions, type BiasChoice } from './correct-biases.js';
@@ -63,6 +65,8 @@ export interface QuantizeRequest {
   readonly solving: SolverRequest;
   /** Transforms of the float model before anything is planned; none when absent. */
   readonly equalize?: EqualizeRequest;
+  /** Leaves out small activations in front of layers, as far as this much loss allows. */
+  readonly activationSparsity?: SparsityTarget;
   /** How biases of layers rounded to nearest make up for the shift of the mean; not at all when absent. */
   readonly biasCorrection?: BiasChoice;
   /** Keeps the codes of channels that could saturate on processors without VNNI within ±64. */
@@ -89,6 +93,8 @@ export interface QuantizeResult {
   readonly plan: Plan;
   readonly audit: KernelAudit;
   readonly saturation: readonly SaturationRisk[];
+  /** What thresholds on activations do, where asked for. */
+  readonly activations?: ActivationSparsity;
   /** What solvers did. */
   readonly layers: readonly LayerReport[];
   /** What was evened out before. */
@@ -107,7 +113,11 @@ export interface QuantizeResult {
  */
 export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
   refuseOverwrite(request);
-  const { loaded: read, equalization } = await loadEqualized(request, ctx);
+  const { loaded: dense, equalization } = await loadEqualized(request, ctx);
+  const { spec } = request.statistics ?? {};
+  const { activationSparsity: target } = request;
+  const { loaded: read, sparsity = undefined } =
+    target === undefined ? { loaded: dense } : await withSparseActivations(dense, target, spec, ctx);
   const correction = request.biasCorrection ?? 'none';
   const loaded =
     request.solving.sparsity !== undefined || correction !== 'none' || asksForSolver(request.plan)
@@ -122,7 +132,6 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     request,
     ctx,
   );
-  const { spec } = request.statistics ?? {};
   const layers = await correctSolutions(
     loaded.model,
     await solveLayers(loaded.model, solved.plan, solved.weights, spec, request.solving, ctx),
@@ -164,6 +173,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     plan: withWeights(solved.plan, layers.weights),
     weights: Object.fromEntries(layers.reports.map((report) => [report.weight, report])),
     ...(equalization === undefined ? {} : { equalization }),
+    ...(sparsity === undefined ? {} : { activations: sparsity }),
     ...(layers.biases.length === 0
       ? {}
       : { biases: Object.fromEntries(layers.biases.map((report) => [report.bias, report])) }),
@@ -178,6 +188,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   }
   const speed = await measureSpeed(loaded.source, model, request, ctx);
   return {
+    ...(sparsity === undefined ? {} : { activations: sparsity }),
     ...(speed === undefined ? {} : { speed }),
     out: request.out,
     manifest,

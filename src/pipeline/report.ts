@@ -29,6 +29,8 @@ import {
   type ModelFacts,
   type ReportResult,
 } from '../report/index.js';
+import { measureSparsity, savedMacs, zerosRead } from './activation-sparsity.js';
+import { LEAST_OPSET, loadModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest } from './manifest.js';
 
 /** Samples in one run when outputs are compared. */
@@ -75,6 +77,7 @@ export async function report(
 
   const evaluation = await evaluateModels(float, quantized, data, labels, metrics, settings, noting);
   const { layers, tensors } = await measureValues(float.model, quantized.model, data, settings, noting);
+  const activations = await activationsOf(settings, quantized.model, noting);
   const latency = await latencyOf(float, quantized, data, settings, options, noting);
   const kernels = await auditKernels(quantized.model);
   const size = compareSizes(storedModel(float), storedModel(quantized));
@@ -84,6 +87,7 @@ export async function report(
     layers,
     size,
     kernels,
+    ...(activations === undefined ? {} : { activations }),
     ...(latency === undefined ? {} : { latency }),
     ...accumulatorsBeside(settings.quantized),
   };
@@ -109,6 +113,31 @@ export async function report(
     notes,
     gates,
     passed: gates.every((gate) => gate.passed || gate.level === 'warn'),
+  };
+}
+
+/** Sparsity of activations, on the prepared float model, whose values the quantized one shares. */
+async function activationsOf(
+  { float, data, activationSparsity: target }: ReportSettings,
+  quantized: Model,
+  ctx: Context,
+): Promise<Measured['activations']> {
+  if (target === undefined) return undefined;
+  const loaded = await loadModel(float, LEAST_OPSET, ctx);
+  const { found, ...network } = await measureSparsity(loaded, target, data, ctx);
+  const zeros = await zerosRead(
+    quantized,
+    found.map((site) => site.layer),
+    data,
+    ctx,
+  );
+  const sites = network.sites.map((site) => ({ ...site, zeros: zeros.get(site.node) ?? 0 }));
+  const quantizedMacs = zeros.size === 0 ? {} : { quantized: savedMacs(loaded, { ...network, sites }).zeros };
+  return {
+    ...network,
+    target,
+    predictedSavedMacs: { ...savedMacs(loaded, network), ...quantizedMacs },
+    ...(zeros.size === 0 ? {} : { quantizedZeros: Object.fromEntries(zeros) }),
   };
 }
 
@@ -179,6 +208,7 @@ const SECTIONS = [
   'layers',
   'kernels',
   'accumulator',
+  'activations',
   'delta',
 ];
 

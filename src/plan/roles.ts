@@ -96,7 +96,9 @@ function roleOf(node: Node, scope: Scope): NodeRole {
   const activations = dataInputs(node).filter(
     (i) => !weights.some((w) => w.input === i) && isFloat(node.inputs[i] ?? '', scope.types),
   );
-  const role = effectiveRole(support.role, formats, weights.length > 0);
+  // A constant beside an activation, in an element-wise operator, is no weight to store in fewer bits.
+  const hasWeights = weights.some((w) => w.slot !== undefined);
+  const role = effectiveRole(support.role, formats, hasWeights);
   if (role === undefined) return stay(scope.observable ? 'activations are kept float' : UNOBSERVABLE);
   if (role === 'weights' && weights.length === 0) return stay('it has no constant weights');
   if (isTable && weights.length > 0) {

@@ -8,6 +8,7 @@ export { METRICS, loadMetric, type Metric, type MetricBatch, type MetricState } 
 export { compareWithBaseline, quantities, type Measured } from './quantities.js';
 export { REPORTERS, formatSection, text, type Paint, type ReporterName } from './reporters/index.js';
 export * from './result.js';
+export { activationSection } from './activation-section.js';
 export { type Cell, type Section, type Tone } from './section.js';
 export { kernelSection, planSection } from './sections.js';
 export { weightSection } from './weight-section.js';

@@ -11,7 +11,7 @@ export interface Quantity {
 /** What quantities are made of; gates and deltas come later. */
 export type Measured = Pick<
   ReportResult,
-  'metrics' | 'outputs' | 'layers' | 'size' | 'latency' | 'kernels' | 'accumulators'
+  'metrics' | 'outputs' | 'layers' | 'size' | 'latency' | 'kernels' | 'accumulators' | 'activations'
 >;
 
 /**
@@ -45,6 +45,12 @@ export function quantities(result: Measured): Map<string, Quantity> {
     set('kernels.share', nodes.length === 0 ? 100 : (100 * integer) / nodes.length, '%');
   }
   addAccumulators(result, set);
+  if (result.activations !== undefined) {
+    const { zeros, sparse, quantized } = result.activations.predictedSavedMacs;
+    set('activations.zeros.float', 100 * zeros, '%');
+    set('activations.sparse', 100 * sparse, '%');
+    if (quantized !== undefined) set('activations.zeros', 100 * quantized, '%');
+  }
   return all;
 }
 

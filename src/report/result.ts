@@ -3,7 +3,12 @@ import { type Note } from '../core/index.js';
 import { type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type EqualizeReport } from '../rewrite/index.js';
-import { type BiasReport, type LayerReport } from '../solve/index.js';
+import {
+  type BiasReport,
+  type LayerReport,
+  type NetworkSparsity,
+  type SparsityTarget,
+} from '../solve/index.js';
 
 /** Raised when a field changes its meaning or goes away; added fields leave it as it is. */
 export const SCHEMA_VERSION = 1;
@@ -133,6 +138,19 @@ export interface DataFacts {
   readonly synthetic: boolean;
 }
 
+/** Sparsity of what layers read; all shares of 1. Multiplications saved are predicted: kernels multiply zeros. */
+export interface ActivationsResult extends NetworkSparsity {
+  readonly target: SparsityTarget;
+  /** Share of multiplications with zeros: of the float model, at the target, and of the quantized model. */
+  readonly predictedSavedMacs: {
+    readonly zeros: number;
+    readonly sparse: number;
+    readonly quantized?: number;
+  };
+  /** Share of zeros that the quantized model's layers read, by node. */
+  readonly quantizedZeros?: Readonly<Record<string, number>>;
+}
+
 /** Change of a quantity against an earlier result. */
 export interface BaselineDelta {
   readonly quantity: string;
@@ -168,6 +186,8 @@ export interface ReportResult {
   readonly weights?: readonly LayerReport[];
   /** What was done to the float model and its biases, where a manifest beside the model says so. */
   readonly transforms?: Transforms;
+  /** Zeros and small values among activations, where asked for. */
+  readonly activations?: ActivationsResult;
   readonly baseline?: readonly BaselineDelta[];
   readonly notes: readonly Note[];
   /** Failed gates first, worst first. */

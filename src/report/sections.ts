@@ -6,6 +6,7 @@ import { type LatencyResult, type LayerResult, type ReportResult, type SizeResul
 import { ROW_LIMIT, cell, counted, left, right, type Cell, type Section, type Tone } from './section.js';
 import { weightSection } from './weight-section.js';
 import { transformSections } from './transforms.js';
+import { activationSection } from './activation-section.js';
 import { formatBytes, formatDecibels, formatMeasure, formatMilliseconds, significant } from './units.js';
 
 /** All sections that have something to say, what needs attention first. */
@@ -20,6 +21,7 @@ export function sectionsOf(result: ReportResult): Section[] {
     ...(result.weights === undefined ? [] : [weightSection(result.weights)]),
     ...(result.accumulators === undefined ? [] : [accumulatorSection(result.accumulators)]),
     ...(result.transforms === undefined ? [] : transformSections(result.transforms)),
+    ...(result.activations === undefined ? [] : [activationSection(result.activations)]),
     layers(result.layers),
     baseline(result),
     notes(result),

@@ -39,3 +39,4 @@ export {
 } from './solvers.js';
 export { chooseLoss, lossProbe, sampleLosses, type LossKind } from './importance/output-loss.js';
 export { squaredGradients } from './importance/squared-gradients.js';
+export * from './activation/index.js';
