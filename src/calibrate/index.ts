@@ -5,6 +5,7 @@ export { extremeSupport, outOfRange, type OutOfRange } from './diagnostics.js';
 export { mergeStatistics } from './merge.js';
 export { hashModel } from './model-hash.js';
 export { assignRanges } from './ranges/assign-ranges.js';
+export { rangesByLayerError } from './ranges/layer-error.js';
 export {
   RANGE_METHODS,
   chooseRange,

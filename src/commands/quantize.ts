@@ -107,7 +107,7 @@ export default class Quantize extends BaseCommand {
     method: Flags.string({
       helpValue: 'NAME',
       description:
-        'Range of activations: auto (the best of these on the calibration data), minmax, moving-average, percentile, entropy, mse or power-of-two. [default: auto]',
+        'Range of activations: auto (the best of these on the calibration data), minmax, moving-average, percentile, entropy, mse, layer-error or power-of-two. [default: auto]',
     }),
     percentile: Flags.string({
       helpValue: 'P',

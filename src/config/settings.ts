@@ -271,6 +271,11 @@ export function searchSettings({ config }: LoadedConfig): SearchSettings {
     wanted;
   const plan = planSettings(config);
   const { method, ...ranges } = rangeSettings(config);
+  if (method === 'layer-error') {
+    throw new FxqError('E_CONFIG', 'a search chooses formats before layers could choose ranges', [
+      'Search with another --method; fxq quantize --from-pareto may use layer-error.',
+    ]);
+  }
   return {
     model,
     data: checkedData(

@@ -263,13 +263,13 @@ interface CalibratedPlan {
   readonly plan: Plan;
   readonly dataHash: string | null;
   readonly synthetic: boolean;
-  readonly choice: Choice;
+  readonly choice: Omit<Choice, 'plan'>;
   /** Extremes seen, by activation id. */
   readonly ranges: CalibratedRanges;
 }
 
 /** Without activations there is nothing to measure. */
-function withoutActivations({ weightRange, plan }: QuantizeRequest): Choice {
+function withoutActivations({ weightRange, plan }: QuantizeRequest): Omit<Choice, 'plan'> {
   return {
     ranges: { method: 'minmax' },
     weightRange: weightRange === 'auto' ? unmeasuredWeightRange(plan.weights) : weightRange,
@@ -300,8 +300,16 @@ async function calibratePlan(
   }
   const statistics = await statisticsFrom(loaded, request.statistics, valuesToCalibrate(skeleton), ctx);
   const planned = preferUnsigned(skeleton, (value) => statistics.tensors.get(value)?.min);
-  const choice = await chooseRanges(loaded.model, planned, statistics, request, request.statistics.spec, ctx);
-  const plan = guardBiases(assignRanges(planned, statistics, choice.ranges, ctx), loaded.model.graph);
+  const { spec } = request.statistics;
+  const { plan: chosen, ...choice } = await chooseRanges(
+    loaded.model,
+    planned,
+    statistics,
+    request,
+    spec,
+    ctx,
+  );
+  const plan = guardBiases(assignRanges(chosen, statistics, choice.ranges, ctx), loaded.model.graph);
   const { dataHash, synthetic } = statistics;
   return { plan, dataHash, synthetic, choice, ranges: calibratedRanges(plan, statistics) };
 }

@@ -8,7 +8,7 @@ import { checkRangeSettings, chooseRange, type Range, type RangeSettings } from 
 
 /**
  * The plan with a range, scale and zero point for every activation. Activations tied together share one range, chosen
- * from the sketch of all of them; a given range stands.
+ * from the sketch of all of them; a range that is given, or that layers have chosen, stands.
  *
  * @throws FxqError E_STATISTICS when a value was not calibrated or never seen
  */
@@ -44,7 +44,7 @@ function parameters(
   if (first === undefined) return { scale: [], zeroPoint: [] };
   const format = parseFormat(first.format);
   const symmetric = isSymmetric(format);
-  const given = members.map((m) => m.range).find((range) => range?.method === 'given');
+  const given = members.map((m) => m.range).find((r) => r?.method === 'given' || r?.method === 'layer-error');
   const range: Range = given ?? chooseRange(sketchOf(members, statistics), settings, { format, symmetric });
   const { scale, zeroPoint } = parametersForRange(format, range, { symmetric });
   return { scale: [scale], zeroPoint: [zeroPoint], range };
@@ -56,7 +56,10 @@ function isSymmetric(format: NumberFormat): boolean {
 }
 
 /** What all members of a tie saw together. */
-function sketchOf(members: readonly ActivationQuantization[], statistics: Statistics): TensorStatistics {
+export function sketchOf(
+  members: readonly ActivationQuantization[],
+  statistics: Statistics,
+): TensorStatistics {
   const values = [...new Set(members.filter((m) => !m.moved).map((m) => m.value))];
   const sketches = values.map((value) => {
     const sketch = statistics.tensors.get(value);

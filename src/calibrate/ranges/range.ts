@@ -13,6 +13,7 @@ import { formatError, freeRange, gridError, symmetricRange } from './mse.js';
  * - `percentile`: all but a share of the elements, cut at both ends alike
  * - `entropy`: least divergence of the clipped and merged distribution from the original one
  * - `mse`: least mean squared error of rounding and clipping
+ * - `layer-error`: least error of the layers that read the value, see `layer-error.ts`; of the value where none does
  * - `power-of-two`: least squared error among scales that are powers of two
  */
 export const RANGE_METHODS = [
@@ -21,6 +22,7 @@ export const RANGE_METHODS = [
   'percentile',
   'entropy',
   'mse',
+  'layer-error',
   'power-of-two',
 ] as const;
 export type RangeMethod = (typeof RANGE_METHODS)[number];
@@ -72,6 +74,7 @@ const METHODS = {
   percentile: percentileRange,
   entropy: entropyRange,
   mse: leastErrorRange,
+  'layer-error': leastErrorRange,
   'power-of-two': powerOfTwoRange,
 } as const satisfies Record<RangeMethod, (request: Request) => Ends>;
 

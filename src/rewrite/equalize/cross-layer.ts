@@ -17,7 +17,7 @@ export interface EqualizedGroup {
   readonly after: Unevenness;
 }
 
-/** How unlike the channels of a group are, in the rows that make them and the columns that read them. */
+/** How unlike the channels of a group are, dead ones left out, in the rows that make them and the columns that read them. */
 export interface Unevenness {
   /** Reach of the widest channel over that of the narrowest, the larger of both sides. */
   readonly ratio: number;
@@ -177,8 +177,9 @@ function balancingScales(
 
 function unevenness({ producers, consumers, channels }: ChannelGroup, weights: ScaledWeights): Unevenness {
   const sides = [producers, consumers].map((side) => {
-    const reach = channelReach(side, channels, weights).filter((r) => r > 0);
-    const most = reach.reduce((a, b) => Math.max(a, b), 0);
+    const all = channelReach(side, channels, weights);
+    const most = all.reduce((a, b) => Math.max(a, b), 0);
+    const reach = all.filter((r) => r > DEAD * most);
     const least = reach.reduce((a, b) => Math.min(a, b), Infinity);
     const bits = reach.reduce((sum, r) => sum + Math.log2(most / r), 0) / Math.max(reach.length, 1);
     return { ratio: reach.length === 0 ? 1 : most / least, bits };
