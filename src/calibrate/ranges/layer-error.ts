@@ -55,7 +55,9 @@ export async function rangesByLayerError(
 ): Promise<Plan> {
   const editor = new GraphEditor(model.graph);
   const trials = [...tiesOf(plan)].flatMap(([tie, members]) =>
-    members.some(([, m]) => m.range?.method === 'given') ? [] : addTrial(editor, tie, members, plan, statistics),
+    members.some(([, m]) => m.range?.method === 'given')
+      ? []
+      : addTrial(editor, tie, members, plan, statistics),
   );
   const outputs = [...new Set(trials.flatMap((t) => [...t.errors.flat(), ...t.energies]))];
   if (outputs.length === 0) return plan;
