@@ -12,7 +12,10 @@ const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) =
   percentile: (text: string) => Number(text),
   'max-loss': (text: string) => Number(text),
   'smooth-alpha': (text: string) => (text === 'auto' ? text : Number(text)),
+  'max-drop': (text: string) => Number(text),
+  accumulator: (text: string) => Number(text),
   rows: parseRows,
+  'eval-rows': parseRows,
   input: parseInputs,
 };
 

@@ -4,6 +4,7 @@ import { BaseCommand } from '../cli/base-command.js';
 import { dataFlags, dataKeys, modelArgument, type FlagKeys } from '../cli/flags.js';
 import { painter } from '../cli/style.js';
 import type { QuantizeResult } from '../pipeline/index.js';
+import type { ParetoFile } from '../search/index.js';
 
 const KEYS: FlagKeys = {
   ...dataKeys('data'),
@@ -36,6 +37,7 @@ const KEYS: FlagKeys = {
   'external-data': ['quantize', 'externalData'],
   locked: ['quantize', 'locked'],
   'from-pareto': ['quantize', 'fromPareto'],
+  budget: ['quantize', 'budgets'],
 };
 
 const repeatable = { multiple: true, multipleNonGreedy: true } as const;
@@ -70,6 +72,10 @@ export default class Quantize extends BaseCommand {
       description: 'True fixed point, as a model and as C++ with a test bench:',
       command:
         '<%= config.bin %> quantize model.onnx --data train.npz --weights fix8 --activations fix8 --emit cpp',
+    },
+    {
+      description: 'The best mix of widths in a quarter of the float size:',
+      command: '<%= config.bin %> quantize model.onnx --data train.npz --budget size=25%',
     },
     {
       description: 'No data at hand: activations are quantized at run time:',
@@ -216,6 +222,12 @@ export default class Quantize extends BaseCommand {
       helpValue: 'FILE:POINT',
       description: 'Formats of every layer from a point of a file that fxq search wrote.',
     }),
+    budget: Flags.string({
+      ...repeatable,
+      helpValue: 'COST=AMOUNT',
+      description:
+        'Search mixed precision first (fxq search) and write the best assignment within: size=25%, bops=10%. Repeatable.',
+    }),
     locked: Flags.boolean({
       allowNo: true,
       description: 'Fail when the decisions differ from those in the manifest beside the output.',
@@ -229,11 +241,16 @@ export default class Quantize extends BaseCommand {
   async run(): Promise<unknown> {
     const { args, flags } = await this.parse(Quantize);
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
-      const { quantizeSettings } = await import('../config/index.js');
+      const { budgetSettings, quantizeSettings } = await import('../config/index.js');
       const settings = quantizeSettings(loaded);
-      const { quantize } = await import('../pipeline/index.js');
+      const searching = budgetSettings(loaded, settings.out);
+      const { quantize, quantizeWithin } = await import('../pipeline/index.js');
       const clock = (): number => performance.now();
-      const result = await quantize({ ...settings, dryRun: flags['dry-run'], clock }, ctx);
+      const request = { ...settings, dryRun: flags['dry-run'], clock };
+      const result =
+        searching === undefined
+          ? await quantize(request, ctx)
+          : await this.#explained(await quantizeWithin(request, searching, ctx));
       await this.#show(result, flags['dry-run']);
       const { out, manifestFile, plan, audit, saturation, synthetic, bytes } = result;
       const { equalization, biases, activations } = result;
@@ -251,6 +268,15 @@ export default class Quantize extends BaseCommand {
         notes: ctx.notes,
       };
     });
+  }
+
+  /** Shows what each layer got under the budgets, and why. */
+  async #explained<T extends { readonly pareto: ParetoFile }>(result: T): Promise<T> {
+    const { explanationTable, paretoTable } = await import('../search/index.js');
+    const point = result.pareto.points.find((p) => p.name === 'budget');
+    this.log(`${paretoTable(result.pareto)}\n`);
+    if (point !== undefined) this.log(`${explanationTable(result.pareto, point)}\n`);
+    return result;
   }
 
   async #show(

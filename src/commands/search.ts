@@ -11,11 +11,19 @@ const KEYS: FlagKeys = {
   target: ['target'],
   weights: ['search', 'weights'],
   activations: ['search', 'activations'],
+  granularity: ['search', 'granularity'],
+  sparsity: ['search', 'sparsity'],
   solver: ['search', 'solver'],
+  accumulator: ['search', 'accumulator'],
   sensitivity: ['search', 'sensitivity'],
   hardware: ['search', 'hardware'],
   budget: ['search', 'budgets'],
   'max-loss': ['search', 'maxLoss'],
+  'max-drop': ['search', 'maxDrop'],
+  metric: ['search', 'metric'],
+  labels: ['search', 'labels'],
+  eval: ['search', 'data', 'path'],
+  'eval-rows': ['search', 'data', 'rows'],
   samples: ['search', 'samples'],
   cache: ['search', 'cache'],
   exclude: ['quantize', 'exclude'],
@@ -68,9 +76,26 @@ export default class Search extends BaseCommand {
       helpValue: 'FORMAT',
       description: 'An activation format to offer. Repeatable. [default: that of the preset]',
     }),
+    granularity: Flags.string({
+      ...repeatable,
+      helpValue: 'KIND',
+      description: 'Weights that share a scale: channel, tensor or block:N. Repeatable. [default: channel]',
+    }),
+    sparsity: Flags.string({
+      ...repeatable,
+      helpValue: 'N:M',
+      description: 'A pattern to offer beside dense weights, such as 2:4 or 4:8. Repeatable.',
+    }),
     solver: Flags.string({
+      ...repeatable,
       helpValue: 'NAME',
-      description: 'How candidates are rounded: nearest, gptq or descent. [default: descent]',
+      description:
+        'How candidates are rounded: auto, nearest, gptq, descent …; joint, sparsegpt, wanda or magnitude for sparse ' +
+        'ones. Repeatable. [default: auto, and joint]',
+    }),
+    accumulator: Flags.string({
+      helpValue: 'BITS',
+      description: 'Leave out candidates whose sums of products could need more bits.',
     }),
     sensitivity: Flags.string({
       helpValue: 'NAME',
@@ -89,6 +114,22 @@ export default class Search extends BaseCommand {
       helpValue: 'LOSS',
       description: 'Also find the cheapest assignment whose measured loss stays within this.',
     }),
+    'max-drop': Flags.string({
+      helpValue: 'POINTS',
+      description:
+        'Also find the cheapest assignment whose written model loses no more of --metric, its standard error added.',
+    }),
+    metric: Flags.string({
+      helpValue: 'NAME',
+      description:
+        'What --max-drop limits: top1, top5, auc, ./module.mjs, or kl, which needs no labels. [default: top1 with labels, else kl]',
+    }),
+    labels: Flags.string({ helpValue: 'FILE', description: 'Labels for --metric: .npy, .npz or text.' }),
+    eval: Flags.string({
+      helpValue: 'PATH',
+      description: 'Samples that the labels belong to, read like the data. [default: the data]',
+    }),
+    'eval-rows': Flags.string({ helpValue: 'FROM:TO', description: 'Use only these samples for --metric.' }),
     exclude: Flags.string({
       ...repeatable,
       helpValue: 'NODES',
@@ -110,13 +151,15 @@ export default class Search extends BaseCommand {
     const { args, flags } = await this.parse(Search);
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { searchSettings } = await import('../config/index.js');
-      const { search } = await import('../pipeline/index.js');
-      const { paretoTable } = await import('../search/index.js');
+      const { chartPath, search } = await import('../pipeline/index.js');
+      const { explanationTable, paretoTable } = await import('../search/index.js');
       const settings = searchSettings(loaded);
       const file = await search(settings, ctx);
       this.log(paretoTable(file));
+      const why = file.points.map((point) => explanationTable(file, point)).filter((text) => text !== '');
+      if (why.length > 0) this.log(`\n${why[why.length - 1]}`);
       this.log(
-        `\nWrote ${settings.out}. Take a point with fxq quantize --from-pareto ${settings.out}:POINT.`,
+        `\nWrote ${settings.out} and ${chartPath(settings.out)}. Take a point with fxq quantize --from-pareto ${settings.out}:POINT.`,
       );
       return { out: settings.out, ...file, notes: ctx.notes };
     });

@@ -10,10 +10,9 @@ export {
   quantizeSettings,
   reportOutput,
   reportSettings,
-  searchSettings,
   type CalibrateSettings,
   type QuantizeSettings,
   type ReportOutput,
   type ReportSettings,
-  type SearchSettings,
 } from './settings.js';
+export { budgetSettings, searchSettings, type SearchSettings } from './search-settings.js';

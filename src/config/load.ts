@@ -77,11 +77,12 @@ function fileSource(file: ConfigFile): Source {
 /** `data: file.npz` is short for `data: { path: file.npz }`, so that a flag can change another key of it. */
 function expandPaths(values: Settings): Settings {
   const expand = (data: unknown): unknown => (typeof data === 'string' ? { path: data } : data);
-  const { report } = values;
+  const { report, search } = values;
   return {
     ...values,
     ...('data' in values ? { data: expand(values.data) } : {}),
     ...(isSettings(report) && 'data' in report ? { report: { ...report, data: expand(report.data) } } : {}),
+    ...(isSettings(search) && 'data' in search ? { search: { ...search, data: expand(search.data) } } : {}),
   };
 }
 

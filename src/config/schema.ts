@@ -130,16 +130,32 @@ const quantize = z.strictObject({
   externalData: z.boolean().exactOptional(),
   locked: z.boolean().exactOptional(),
   fromPareto: path.exactOptional(),
+  budgets: z.array(parsed((text) => parseBudget(text))).exactOptional(),
 });
+
+const metric = z.string().refine((name) => Object.hasOwn(METRICS, name) || /[./\\]/.test(name), {
+  error: `expected ${keys(METRICS).join(', ')} or the path of a module (./my-metric.mjs)`,
+});
+
+/** What a candidate's weights may be rounded by, dense or sparse. */
+const SEARCH_SOLVERS = [...SOLVER_CHOICES, ...SPARSE_SOLVERS];
 
 const search = z.strictObject({
   weights: z.array(weights).min(1).exactOptional(),
   activations: z.array(activations).min(1).exactOptional(),
-  solver: z.enum(['nearest', 'gptq', 'descent']).exactOptional(),
+  granularity: z.array(granularity).min(1).exactOptional(),
+  sparsity: z.array(pattern).min(1).exactOptional(),
+  solver: z.union([z.enum(SEARCH_SOLVERS), z.array(z.enum(SEARCH_SOLVERS)).min(1)]).exactOptional(),
+  accumulator: z.int().min(8).max(64).exactOptional(),
   sensitivity: z.enum(keys<SensitivityName>(SENSITIVITIES)).exactOptional(),
   hardware: path.exactOptional(),
   budgets: z.array(parsed((text) => parseBudget(text))).exactOptional(),
   maxLoss: z.number().gt(0).exactOptional(),
+  maxDrop: z.number().min(0).exactOptional(),
+  metric: z.union([z.literal('kl'), metric]).exactOptional(),
+  labels: path.exactOptional(),
+  scores: z.string().exactOptional(),
+  data: dataSchema.exactOptional(),
   samples: count.exactOptional(),
   cache: z.union([path, z.literal(false)]).exactOptional(),
   out: path.exactOptional(),
@@ -162,10 +178,6 @@ const reporter = parsed((text) => {
       `Known are ${keys(REPORTERS).join(', ')}`,
     );
   return { name: name as ReporterName, ...(file === undefined ? {} : { file }) };
-});
-
-const metric = z.string().refine((name) => Object.hasOwn(METRICS, name) || /[./\\]/.test(name), {
-  error: `expected ${keys(METRICS).join(', ')} or the path of a module (./my-metric.mjs)`,
 });
 
 const report = z.strictObject({

@@ -1,20 +1,11 @@
 /** What each program needs to know, taken from the configuration. */
-import { type RangeChoice, type RangeSettings } from '../calibrate/index.js';
+import { type RangeChoice } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
 import { type Form } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings, type Sparsity } from '../plan/index.js';
-import {
-  DEFAULT_AXES,
-  findHardware,
-  pointRules,
-  readPareto,
-  type Budget,
-  type CandidateAxes,
-  type Hardware,
-  type SensitivityName,
-} from '../search/index.js';
+import { pointRules, readPareto } from '../search/index.js';
 import { type EqualizeRequest } from '../rewrite/index.js';
 import { type BiasCorrection, type Effort, type SparsityTarget } from '../solve/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
@@ -22,7 +13,7 @@ import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
 
 /** Where solvers keep finished layers, from the working folder. */
-const DEFAULT_CACHE = '.fxq/cache';
+export const DEFAULT_CACHE = '.fxq/cache';
 
 export interface CalibrateSettings {
   readonly model: string;
@@ -55,22 +46,6 @@ export interface QuantizeSettings {
   readonly avoidSaturation: boolean;
   readonly externalData: boolean;
   readonly locked: boolean;
-}
-
-export interface SearchSettings {
-  readonly model: string;
-  readonly data: DataSpec;
-  readonly out: string;
-  readonly plan: PlanSettings;
-  readonly ranges: RangeSettings;
-  readonly weightRange: FitMethod;
-  readonly axes: CandidateAxes;
-  readonly sensitivity: SensitivityName;
-  readonly hardware: Hardware;
-  readonly budgets: readonly Budget[];
-  readonly maxLoss?: number;
-  readonly samples: number;
-  readonly cache?: string;
 }
 
 export interface ReportSettings {
@@ -213,7 +188,7 @@ export function reportOutput({ config: { report = {} } }: LoadedConfig): ReportO
   return { reporters: report.reporters ?? [{ name: 'text' }], fail: report.fail ?? true };
 }
 
-function rangeSettings({ calibration = {} }: Config): RangeChoice {
+export function rangeSettings({ calibration = {} }: Config): RangeChoice {
   const { method = 'auto', percentile } = calibration;
   if (percentile !== undefined && method !== 'percentile') {
     throw new FxqError(
@@ -225,7 +200,7 @@ function rangeSettings({ calibration = {} }: Config): RangeChoice {
   return { method, ...(percentile === undefined ? {} : { percentile }) };
 }
 
-function planSettings({ target, quantize = {} }: Config): PlanSettings {
+export function planSettings({ target, quantize = {} }: Config): PlanSettings {
   const {
     include,
     exclude = [],
@@ -263,46 +238,6 @@ function planSettings({ target, quantize = {} }: Config): PlanSettings {
   };
 }
 
-/** Where a search looks and what it keeps to; see docs/search.md. */
-export function searchSettings({ config }: LoadedConfig): SearchSettings {
-  const model = modelOf(config);
-  const { search: wanted = {} } = config;
-  const { weights, activations, solver, sensitivity, hardware, budgets, maxLoss, samples, cache, out } =
-    wanted;
-  const plan = planSettings(config);
-  const { method, ...ranges } = rangeSettings(config);
-  if (method === 'layer-error') {
-    throw new FxqError('E_CONFIG', 'a search chooses formats before layers could choose ranges', [
-      'Search with another --method; fxq quantize --from-pareto may use layer-error.',
-    ]);
-  }
-  return {
-    model,
-    data: checkedData(
-      requireSetting(config.data, 'the data to search with', '--data PATH, or data: in the configuration'),
-    ),
-    out: out ?? replaceEnding(model, '.pareto.json'),
-    plan,
-    ranges: { ...ranges, method: method === 'auto' ? 'minmax' : method },
-    weightRange: 'mse',
-    axes: {
-      ...DEFAULT_AXES,
-      weights: weights ?? ['int8', 'int6', 'int4', 'int2'],
-      activations: activations ?? [plan.activations],
-      solvers: [solver ?? 'descent'],
-    },
-    sensitivity: sensitivity ?? 'measured',
-    hardware: findHardware(hardware ?? (plan.target === 'generic' ? 'generic' : 'onnxruntime-cpu')),
-    budgets: budgets ?? [],
-    ...(maxLoss === undefined ? {} : { maxLoss }),
-    samples: samples ?? SEARCH_SAMPLES,
-    ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }),
-  };
-}
-
-/** Sensitivities of one layer at a time rank well from this many samples. */
-const SEARCH_SAMPLES = 128;
-
 /** `file.json:point`, as rules for the planner. */
 function paretoRules(text: string): NodeRule[] {
   const [, file, point] = /^(.+\.json):(\w+)$/.exec(text) ?? [];
@@ -316,17 +251,17 @@ function paretoRules(text: string): NodeRule[] {
   return pointRules(readPareto(file), point);
 }
 
-function modelOf(config: Config): string {
+export function modelOf(config: Config): string {
   return requireSetting(config.model, 'the model', 'the first argument, or model: in the configuration');
 }
 
-function checkedData(spec: DataSpec): DataSpec {
+export function checkedData(spec: DataSpec): DataSpec {
   validateDataSpec(spec);
   return spec;
 }
 
 /** `dir/model.onnx` with another ending. */
-function replaceEnding(model: string, ending: string): string {
+export function replaceEnding(model: string, ending: string): string {
   const base = model.replace(/\.onnx$/, '');
   if (base + ending === model)
     throw new FxqError('E_USAGE', `the output would overwrite ${model}`, 'Give --out.');

@@ -200,14 +200,16 @@ class QdqEmitter {
     return result;
   }
 
-  /** onnxruntime 1.30 fuses a Conv with 2-bit weights into a QLinearConv that does not take them. */
+  /** onnxruntime 1.30 fuses Conv and Gemm with 2-bit weights into integer operators that do not take them. */
   #breaksFusion(initializer: string, format: string): boolean {
     const isTwoBit = /^u?int2$/.test(parseFormat(format).dtype);
     return (
       isTwoBit &&
       Object.values(this.#plan.nodes).some(
         (n) =>
-          n.opType === 'Conv' && n.decision === 'static' && Object.values(n.weights).includes(initializer),
+          (n.opType === 'Conv' || n.opType === 'Gemm') &&
+          n.decision === 'static' &&
+          Object.values(n.weights).includes(initializer),
       )
     );
   }

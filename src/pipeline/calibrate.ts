@@ -14,9 +14,10 @@ import { openDataSet, type DataSpec } from '../data/index.js';
 import { DEFAULT_SETTINGS, TARGETS, planQuantization } from '../plan/index.js';
 import { LEAST_OPSET, loadModel, type LoadedModel } from './load-model.js';
 
-/** Where statistics come from. Data beside a file help to choose between range methods. */
+/** Where statistics come from. Data beside them help to choose between range methods. */
 export type StatisticsSource =
   | { readonly kind: 'file'; readonly path: string; readonly spec?: DataSpec }
+  | { readonly kind: 'known'; readonly statistics: Statistics; readonly spec: DataSpec }
   | { readonly kind: 'data'; readonly spec: DataSpec };
 
 export interface CalibrateRequest {
@@ -69,12 +70,13 @@ export async function statisticsFrom(
   ctx: Context,
 ): Promise<Statistics> {
   if (source.kind === 'data') return observe(loaded, source.spec, values, ctx);
-  const statistics = readStatistics(source.path);
-  requireSameModel(statistics, loaded, source.path);
-  requireWhole(statistics, source.path);
+  const path = source.kind === 'file' ? source.path : 'the run before';
+  const statistics = source.kind === 'file' ? readStatistics(source.path) : source.statistics;
+  requireSameModel(statistics, loaded, path);
+  requireWhole(statistics, path);
   const missing = values.find((value) => !statistics.tensors.has(value));
   if (missing === undefined) return statistics;
-  throw new FxqError('E_STATISTICS', `${source.path} holds no statistics of '${missing}'`, [
+  throw new FxqError('E_STATISTICS', `${path} holds no statistics of '${missing}'`, [
     'These settings need it: give --data instead of --calibration.',
   ]);
 }

@@ -9,6 +9,9 @@ export {
 export { loadModel, type LoadedModel } from './load-model.js';
 export { fxqVersion, manifestPath, readManifest, type Manifest } from './manifest.js';
 export { quantize, type QuantizeRequest, type QuantizeResult } from './quantize.js';
+export { quantizeWithin } from './quantize-within.js';
 export { report, type ReportOptions } from './report.js';
-export { search, type SearchRequest } from './search.js';
+export { openSearch, type OpenSearch, type StudyRequest } from './open-search.js';
+export { bestWithin, chartPath, search, type SearchRequest } from './search.js';
+export { pointWriter, writtenLoss, type WriteModel, type WritingRequest } from './written-points.js';
 export { compareSpeed, type Speed } from './speed.js';

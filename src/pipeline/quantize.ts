@@ -29,6 +29,7 @@ import {
   BLOCK_SOLVER,
   findSaturation,
   findWeightedLayers,
+  isWorthSolving,
   withBiases,
   writeSidecar,
   type BiasReport,
@@ -47,7 +48,7 @@ import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './e
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
 import { packSparse, sidecarPath } from './sparse.js';
-import { isWorthSolving, solveLayers, type SolverRequest } from './solve-layers.js';
+import { solveLayers, type SolverRequest } from './solve-layers.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
 
 export interface QuantizeRequest {

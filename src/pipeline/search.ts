@@ -1,71 +1,61 @@
 /** Mixed precision as a program: sensitivities, exact allocation under budgets, the Pareto front, real runs of its points. */
-import { hashModel, type RangeSettings } from '../calibrate/index.js';
-import { checkAbort, required, type Context } from '../core/index.js';
-import { openDataSet, type DataSpec } from '../data/index.js';
-import { opsetForSettings } from '../emit/index.js';
-import { type FitMethod } from '../formats/index.js';
-import { feedInputs, withGraph } from '../onnx/index.js';
-import { planQuantization, valuesToCalibrate, type PlanSettings } from '../plan/index.js';
+import { hashModel } from '../calibrate/index.js';
+import { FxqError, checkAbort, required, writeOutput, type Context } from '../core/index.js';
+import { paretoHtml } from '../report/index.js';
 import {
   FLOAT_FORMATS,
   INT8_FORMATS,
+  NO_CACHE,
   SENSITIVITIES,
   allocate,
+  allocateVerified,
   allocationGroups,
   assignmentOf,
   candidatesOf,
   cheapestWithin,
   convexFront,
+  explain,
+  keepsLimits,
   limitsOf,
+  measureSensitivity,
   openCache,
-  openStudy,
-  outputsOf,
   paretoPoint,
-  sampleLosses,
-  simulate,
   totalsAt,
   writePareto,
   type Allocation,
   type Assignment,
-  type Budget,
-  type CandidateAxes,
-  type CostName,
-  type Hardware,
-  type OpenStudy,
+  type Group,
+  type Judge,
+  type Limit,
   type ParetoFile,
   type ParetoPoint,
-  type Realization,
   type SensitivityName,
+  type Verified,
 } from '../search/index.js';
-import { statisticsFrom } from './calibrate.js';
-import { loadModel } from './load-model.js';
+import { withLatencies } from './latency-table.js';
+import { openMetricDrop, type DropRequest } from './metric-drop.js';
+import { openSearch, type OpenSearch } from './open-search.js';
+import { realizations, simulatedLoss } from './simulated-loss.js';
+import { pointWriter, writtenLoss, type WritingRequest } from './written-points.js';
 
-export interface SearchRequest {
-  readonly model: string;
-  readonly data: DataSpec;
-  /** Where the Pareto file goes. */
-  readonly out: string;
-  readonly plan: PlanSettings;
-  readonly ranges: RangeSettings;
-  readonly weightRange: FitMethod;
-  readonly axes: CandidateAxes;
+export interface SearchRequest extends WritingRequest {
   readonly sensitivity: SensitivityName;
-  readonly hardware: Hardware;
-  /** Upper limits; the first cost is what the front trades against the loss. */
-  readonly budgets: readonly Budget[];
-  /** Greatest loss allowed; the cheapest assignment within it becomes a point. */
+  /** Greatest loss allowed; the cheapest assignment within it becomes the point `floor`. */
   readonly maxLoss?: number;
-  /** Samples that sensitivities are measured on, at most. */
-  readonly samples: number;
-  /** Folder of finished measurements. */
-  readonly cache?: string;
+  /** Greatest drop of a metric allowed; the cheapest assignment within it becomes the point `drop`. */
+  readonly maxDrop?: DropRequest;
+  /** Writes no files. */
+  readonly dryRun?: boolean;
 }
 
-const BATCH = 32;
 /** Points of the front that are run for real. */
 const MEASURED_POINTS = 8;
+/** Points of the front among which the cheapest within a floor is sought. */
+const FLOOR_POINTS = 48;
 /** Cheaper neighbours tried after the bisection for a loss. */
 const SLACK = 2;
+/** Corrections of the assignment under the budgets where layers do not add up. */
+const CORRECTIONS = 2;
 
 /**
  * Searches and writes the Pareto file.
@@ -73,84 +63,127 @@ const SLACK = 2;
  * @throws FxqError E_BUDGET (exit status 1) when no assignment keeps the budgets or the loss
  */
 export async function search(request: SearchRequest, ctx: Context): Promise<ParetoFile> {
-  const settings = { ...request.plan, nodes: [...request.plan.nodes, ...widestFormats(request.axes)] };
-  const loaded = await loadModel(request.model, opsetForSettings(settings), ctx);
-  for (const note of loaded.notes) ctx.note(note);
-  const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
-  const source = { kind: 'data', spec: request.data } as const;
-  const statistics = await statisticsFrom(loaded, source, valuesToCalibrate(skeleton), ctx);
-  const spec = {
-    ...request.data,
-    ...(request.data.samples === undefined ? { samples: request.samples } : {}),
-  };
-  const data = await openDataSet(spec, feedInputs(loaded.model.graph), { ...ctx, note: () => undefined });
-  const costs = costsOf(request);
-  const open = await openStudy(
-    {
-      plan: request.plan,
-      ranges: request.ranges,
-      weightRange: request.weightRange,
-      axes: request.axes,
-      hardware: request.hardware,
-      model: loaded.model,
-      types: loaded.types,
-      data,
-      statistics,
-      costs,
-      batch: BATCH,
-      ...(request.cache === undefined ? {} : { cache: openCache(request.cache) }),
-    },
-    ctx,
-  );
+  const opened = await openSearch(request, ctx);
+  const cache = request.cache === undefined ? NO_CACHE : openCache(request.cache);
+  const open = { ...opened, space: await withLatencies(opened, request.plan, cache, ctx) };
   const sensitivity = await SENSITIVITIES[request.sensitivity](open.study, ctx);
   const groups = allocationGroups(open.space, sensitivity);
   const limits = limitsOf(open.space, request.budgets);
-  const against = required(costs[0], 'a cost');
+  const against = required(open.space.costs[0], 'a cost');
   const front = convexFront(groups, 'loss', against);
-  const judge = createJudge(open, ctx);
+  const simulated = simulatedLoss(open, ctx);
+  const write = pointWriter(request, open, ctx);
+  const written = writtenLoss(write, open, ctx);
   const points: ParetoPoint[] = [];
   const candidates = candidatesOf(open.space);
-  const add = async (name: string, allocation: Allocation): Promise<void> => {
-    checkAbort(ctx);
-    const measured = await judge(assignmentOf(open.space, allocation.choice));
-    points.push(paretoPoint(name, open.space, candidates, { ...allocation, measured }));
-  };
   const progress = ctx.start('Running points of the front', MEASURED_POINTS);
   for (const [i, allocation] of spread(front, MEASURED_POINTS).entries()) {
-    await add(`p${i}`, allocation);
+    checkAbort(ctx);
+    const measured = await simulated(assignmentOf(open.space, allocation.choice));
+    points.push(paretoPoint(`p${i}`, open.space, candidates, { ...allocation, measured }));
     progress.update(i + 1);
   }
   progress.finish();
-  if (limits.length > 0) await add('budget', allocate({ groups, minimize: 'loss', limits }));
-  if (request.maxLoss !== undefined)
-    await add('floor', await cheapestWithin(open.space, front, request.maxLoss, judge, SLACK, ctx));
+  const failures: FxqError[] = [];
+  const add = async (
+    name: string,
+    find: () => Promise<Allocation>,
+    more: (assignment: Assignment) => Promise<Partial<ParetoPoint>> = () => Promise.resolve({}),
+  ): Promise<void> => {
+    checkAbort(ctx);
+    try {
+      const allocation = await find();
+      const assignment = assignmentOf(open.space, allocation.choice);
+      const problem = { groups, minimize: 'loss', limits: limitsAround(allocation, limits, against) };
+      points.push({
+        ...paretoPoint(name, open.space, candidates, {
+          ...allocation,
+          measured: await simulated(assignment),
+          written: await written(assignment),
+        }),
+        ...(await more(assignment)),
+        explanations: explain(problem, { ...allocate(problem), ...allocation }),
+      });
+    } catch (error) {
+      if (!(error instanceof FxqError) || error.code !== 'E_BUDGET') throw error;
+      failures.push(error);
+    }
+  };
+  const { maxLoss, maxDrop } = request;
+  const affordable = spread(
+    front.filter((allocation) => keepsLimits({ groups, minimize: 'loss', limits }, allocation)),
+    FLOOR_POINTS,
+  );
+  const cheapest = (floor: number, judge: Judge, what: string): Promise<Verified> =>
+    cheapestWithin(open.space, affordable, floor, judge, SLACK, ctx, what);
+  if (limits.length > 0) await add('budget', () => bestWithin(open, groups, limits, ctx));
+  if (maxLoss !== undefined) await add('floor', () => cheapest(maxLoss, written, 'the loss'));
+  if (maxDrop !== undefined) {
+    const drop = await openMetricDrop(maxDrop, open.loaded.source, ctx);
+    const judge: Judge = async (assignment) => {
+      const { value, error } = await drop(await write(assignment));
+      return value + error;
+    };
+    await add(
+      'drop',
+      () => cheapest(maxDrop.max, judge, `the drop of ${maxDrop.metric}, with its standard error,`),
+      async (assignment) => ({ drop: { metric: maxDrop.metric, ...(await drop(await write(assignment))) } }),
+    );
+  }
   const file: ParetoFile = {
     version: 1,
-    model: hashModel(loaded.source),
-    data: statistics.dataHash,
+    model: hashModel(open.loaded.source),
+    data: open.statistics.dataHash,
     loss: open.study.loss,
     sensitivity: sensitivity.method,
     hardware: request.hardware.name,
+    results: request.plan.activations,
     references: { float: totalsAt(open.space, FLOAT_FORMATS), int8: totalsAt(open.space, INT8_FORMATS) },
     candidates,
+    layers: Object.fromEntries(
+      groups.map(({ name, candidates: all }) => [
+        name,
+        Object.fromEntries(all.map(({ id, amounts }) => [id, amounts])),
+      ]),
+    ),
     points,
   };
-  writePareto(request.out, file);
+  if (request.dryRun !== true) {
+    writePareto(request.out, file);
+    writeOutput(chartPath(request.out), [paretoHtml(file)]);
+  }
+  const [failure] = failures;
+  if (failure !== undefined) throw failure;
   return file;
 }
 
-/** Costs to count: those with budgets, and size and bit operations always. */
-function costsOf({ budgets }: SearchRequest): CostName[] {
-  return [...new Set<CostName>([...budgets.map((b) => b.cost), 'size', 'bops'])];
+/** `model.pareto.json` → `model.pareto.html`. */
+export function chartPath(pareto: string): string {
+  return `${pareto.replace(/\.json$/, '')}.html`;
 }
 
-/** Rules that match nothing in particular but make the model's opset high enough for every candidate. */
-function widestFormats({ weights, activations }: CandidateAxes): PlanSettings['nodes'] {
-  const match = { node: '/.*/' };
-  return [
-    ...weights.map((format) => ({ match, weights: format })),
-    ...activations.map((format) => ({ match, activations: format })),
-  ];
+/** The limits that an allocation is explained against: the budgets, or what it costs itself. */
+function limitsAround({ totals }: Allocation, limits: readonly Limit[], against: string): readonly Limit[] {
+  return limits.length > 0 ? limits : [{ amount: against, max: required(totals[against], against) }];
+}
+
+/** The least loss under limits, corrected where simulated runs show that layers do not add up. */
+export function bestWithin(
+  open: OpenSearch,
+  groups: readonly Group[],
+  limits: readonly Limit[],
+  ctx: Context,
+  corrections = CORRECTIONS,
+): Promise<Verified> {
+  const { study, space } = open;
+  return allocateVerified(
+    space,
+    { groups, minimize: 'loss', limits },
+    simulatedLoss(open, ctx),
+    async (assignment) => (await measureSensitivity(study, ctx, await realizations(study, assignment))).loss,
+    corrections,
+    ctx,
+  );
 }
 
 /** Up to `count` points of a front, both ends among them. */
@@ -158,22 +191,4 @@ function spread<T>(front: readonly T[], count: number): T[] {
   if (front.length <= count) return [...front];
   const at = (i: number): number => Math.round((i * (front.length - 1)) / (count - 1));
   return Array.from({ length: count }, (_, i) => required(front[at(i)], 'a point'));
-}
-
-/** Mean loss of a whole assignment in a real run, once for each assignment. */
-function createJudge({ study, space }: OpenStudy, ctx: Context): (assignment: Assignment) => Promise<number> {
-  const layers = space.groups.flatMap((g) => g.layers);
-  return async (assignment) => {
-    const fixed = new Map<string, Realization>();
-    for (const layer of layers) {
-      const candidate = required(assignment.get(layer.node), layer.node);
-      fixed.set(layer.node, await study.realize(layer, candidate));
-    }
-    const model = withGraph(study.model, simulate(study.model.graph, layers, fixed));
-    const outputs = await outputsOf(model, study.batches, study.output, ctx);
-    const losses = outputs.flatMap((actual, i) =>
-      Array.from(sampleLosses(study.loss, required(study.reference[i], 'a reference'), actual)),
-    );
-    return losses.reduce((a, b) => a + b, 0) / losses.length;
-  };
 }

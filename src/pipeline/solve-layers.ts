@@ -2,13 +2,11 @@
 import { FxqError, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { emitQdq } from '../emit/index.js';
-import { parseFormat } from '../formats/index.js';
 import { feedInputs, storeTensor, withGraph, type Model } from '../onnx/index.js';
 import { type Plan, type SolvedWeight, type Sparsity } from '../plan/index.js';
 import {
+  autoSolver,
   checkSolver,
-  isPower,
-  isSolvable,
   blockOptions,
   isSolverName,
   withRoundedWeights,
@@ -40,12 +38,6 @@ export interface LayerSolutions {
   readonly reports: readonly LayerReport[];
   /** Layers that keep the pattern. */
   readonly sparse: SparseLayers;
-}
-
-/** From 8 bits on nearest rounding is as good as anything; on coarser grids errors of the output can be traded. */
-export function isWorthSolving(format: string): boolean {
-  const { bits, uniform } = parseFormat(format);
-  return bits < 8 || !uniform;
 }
 
 /**
@@ -115,12 +107,7 @@ function solverOf(plan: Plan, weight: string, hasData: boolean): string {
   const quantization = plan.weights[weight];
   if (quantization === undefined) return 'nearest';
   const { solver, format } = quantization;
-  if (solver === 'auto') {
-    const parsed = parseFormat(format);
-    if (!hasData || !isWorthSolving(format)) return 'nearest';
-    if (isPower(parsed)) return 'nupes';
-    return isSolvable(parsed) ? 'descent' : 'nearest';
-  }
+  if (solver === 'auto') return hasData ? autoSolver(format) : 'nearest';
   if (isSolverName(solver)) checkSolver(solver, format);
   return solver;
 }

@@ -9,7 +9,7 @@ import {
   type Plan,
   type WeightQuantization,
 } from './plan.js';
-import { integerFlow, type Flow, type ResultPoint } from './propagate.js';
+import { integerFlow, resultFormat, type Flow, type ResultPoint } from './propagate.js';
 import { assignRoles, type NodeRole, type Scope, type ValueTypes, type WeightOperand } from './roles.js';
 import { type GranularitySetting, type PlanSettings } from './settings.js';
 import { findTarget } from './targets/index.js';
@@ -105,19 +105,19 @@ class PlanBuilder {
     const none = node.outputs.map(() => null);
     if (!isInteger || point === undefined) return none;
     if (point.fused !== undefined) {
-      this.#fused.set(point.fused, { id: this.#activation(point.value, role), by: node });
+      this.#fused.set(point.fused, { id: this.#activation(point.value, role, resultFormat(role)), by: node });
       return none;
     }
     return node.outputs.map((value) =>
       value !== '' && this.#scope.types.get(value)?.dtype === 'float32'
-        ? this.#activation(value, role)
+        ? this.#activation(value, role, resultFormat(role))
         : null,
     );
   }
 
-  #activation(value: string, role: NodeRole): string {
+  #activation(value: string, role: NodeRole, wanted = role.formats.activations): string {
     const rule = this.#scope.settings.tensors.filter((t) => t.tensor === value).at(-1);
-    const format = rule?.format ?? role.formats.activations;
+    const format = rule?.format ?? wanted;
     const id = format === this.#scope.settings.activations ? value : `${value}@${format}`;
     if (!this.#activations.has(id)) {
       this.#activations.set(id, {
@@ -149,7 +149,7 @@ class PlanBuilder {
       ...(operand.slot === undefined || role.formats.sparsity === undefined
         ? {}
         : { sparsity: role.formats.sparsity }),
-      why: `${role.node.opType} '${role.node.name}'`,
+      why: role.formats.why ?? `${role.node.opType} '${role.node.name}'`,
     });
   }
 

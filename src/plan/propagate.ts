@@ -60,6 +60,11 @@ export function integerFlow(graph: Graph, roles: readonly NodeRole[], fusesIntoS
   return { integer, results: points };
 }
 
+/** Only anchors compute; what follows or moves integers keeps their format. */
+export function resultFormat({ role, formats }: NodeRole): string {
+  return role === 'anchor' ? formats.results : formats.activations;
+}
+
 function operands(role: NodeRole): string[] {
   return role.activations.map((i) => role.node.inputs[i] ?? '');
 }
@@ -70,9 +75,9 @@ function resultValues(role: NodeRole, point: ResultPoint): string[] {
 }
 
 function addAnchor(available: Set<string>, role: NodeRole, point: ResultPoint): void {
-  const format = role.formats.activations;
-  for (const value of operands(role)) available.add(variantOf(value, format));
-  if (role.outputRequired) available.add(variantOf(point.value, format));
+  const { activations, results } = role.formats;
+  for (const value of operands(role)) available.add(variantOf(value, activations));
+  if (role.outputRequired) available.add(variantOf(point.value, results));
 }
 
 /**
@@ -101,7 +106,7 @@ function resultPoints(
         !visible.has(value) &&
         !excluded.has(reader) &&
         operatorFacts(reader)?.category === 'activation' &&
-        (fusesIntoSymmetric || !isSymmetric(role.formats.activations));
+        (fusesIntoSymmetric || !isSymmetric(resultFormat(role)));
       return [
         role.node,
         fuses ? { value: reader.outputs[0] ?? value, fused: reader } : { value, fused: undefined },

@@ -42,9 +42,12 @@ export interface NodeRole {
 export interface NodeFormats {
   readonly weights: string;
   readonly activations: string;
+  /** Format of results. */
+  readonly results: string;
   readonly granularity: GranularitySetting;
   readonly solver: string;
   readonly sparsity?: Sparsity | 'dense';
+  readonly why?: string;
 }
 
 const UNOBSERVABLE = 'values inside a subgraph are not observed during calibration';
@@ -166,18 +169,22 @@ function effectiveRole(role: Role, formats: NodeFormats, hasWeights: boolean): R
 
 function formatsOf(node: Node, { settings, rules, observable }: Scope): NodeFormats {
   const { weights, activations, granularity, solver } = settings;
-  let formats: NodeFormats = { weights, activations, granularity, solver };
+  let formats: NodeFormats = { weights, activations, results: activations, granularity, solver };
   for (const rule of rules.get(node) ?? []) {
     const sparsity = rule.sparsity ?? formats.sparsity;
+    const why = rule.why ?? formats.why;
     formats = {
       weights: rule.weights ?? formats.weights,
       activations: rule.activations ?? formats.activations,
       granularity: rule.granularity ?? formats.granularity,
       solver: rule.solver ?? formats.solver,
+      results: rule.results ?? rule.activations ?? formats.results,
       ...(sparsity === undefined ? {} : { sparsity }),
+      ...(why === undefined ? {} : { why }),
     };
   }
-  if (!observable && formats.activations !== 'float') formats = { ...formats, activations: 'dynamic' };
+  if (!observable && formats.activations !== 'float')
+    formats = { ...formats, activations: 'dynamic', results: 'dynamic' };
   if (formats.weights !== 'float') parseFormat(formats.weights);
   if (formats.activations !== 'float' && formats.activations !== 'dynamic') parseFormat(formats.activations);
   return formats;

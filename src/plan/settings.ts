@@ -7,6 +7,8 @@ export interface NodeRule {
   readonly quantize?: boolean;
   readonly weights?: string;
   readonly activations?: string;
+  /** Format of the node's results; that of its inputs (`activations`) when absent. */
+  readonly results?: string;
   readonly granularity?: GranularitySetting;
   readonly solver?: string;
   /** `dense` leaves out a pattern that is asked for everywhere. */
@@ -15,6 +17,8 @@ export interface NodeRule {
   readonly biasCorrection?: boolean;
   /** False keeps equalization away from the layer's weight and from what it reads and gives. */
   readonly equalize?: boolean;
+  /** Why the weights are as they are, for the plan. */
+  readonly why?: string;
 }
 
 /** An N:M pattern, and the way its weights are chosen. */

@@ -3,6 +3,7 @@ export { readBaseline } from './baseline.js';
 export { evaluate, type Evaluation, type LabelledBatch } from './evaluate.js';
 export { checkGates, parseGate, type Gate } from './gates.js';
 export { measureLatency } from './latency.js';
+export { paretoHtml } from './pareto-html.js';
 export { measureLayers } from './layer-errors.js';
 export { METRICS, loadMetric, type Metric, type MetricBatch, type MetricState } from './metrics.js';
 export { compareWithBaseline, quantities, type Measured } from './quantities.js';

@@ -15,13 +15,13 @@ export {
 export {
   candidatesOf,
   paretoPoint,
-  paretoTable,
   pointRules,
   readPareto,
   writePareto,
   type ParetoFile,
   type ParetoPoint,
 } from './pareto-file.js';
+export { explanationCells, explanationTable, paretoCells, paretoTable } from './pareto-table.js';
 export { openStudy, type OpenStudy, type StudySettings } from './open-study.js';
 export { createRealizer, type RealizeSettings } from './realize.js';
 export { simulate, type ActivationGrid, type Realization } from './simulate.js';

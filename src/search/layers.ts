@@ -1,7 +1,7 @@
 /** The layers a search decides about, and the ways each may be quantized. */
 import { type Model, type TensorType } from '../onnx/index.js';
 import { type Plan } from '../plan/index.js';
-import { findWeightedLayers, type WeightedLayer } from '../solve/index.js';
+import { autoSolver, findWeightedLayers, isSparseSolver, type WeightedLayer } from '../solve/index.js';
 import { accumulatorBits, countMacs, type CostedLayer, type LayerFormats } from './costs/index.js';
 
 /** A weighted layer with what costs and sensitivity need to know of it. */
@@ -48,6 +48,7 @@ export interface CandidateAxes {
   readonly granularity: readonly LayerFormats['granularity'][];
   /** `dense`, or patterns. */
   readonly sparsity: readonly string[];
+  /** `auto` is descent below 8 bits and nearest from there on. Those of sparse weights go with patterns (`joint` when none is given), the others with dense candidates. */
   readonly solvers: readonly string[];
   /** Widest sum of products a layer may need, in bits. */
   readonly maxAccumulator?: number;
@@ -75,7 +76,7 @@ export function candidatesFor(
     axes.activations.flatMap((activations) =>
       axes.granularity.flatMap((granularity) =>
         axes.sparsity.flatMap((sparsity) =>
-          axes.solvers.map((solver): LayerCandidate => ({
+          solversFor(axes, weights, sparsity).map((solver): LayerCandidate => ({
             weights,
             activations,
             granularity,
@@ -94,10 +95,19 @@ export function candidatesFor(
   return [...new Map(allowed.map(normalizeFloat).map((c) => [candidateId(c), c])).values()];
 }
 
-/** Float weights have no granularity, pattern or solver. */
+function solversFor({ solvers }: CandidateAxes, weights: string, sparsity: string): readonly string[] {
+  if (sparsity === 'dense')
+    return solvers
+      .filter((name) => !isSparseSolver(name))
+      .map((name) => (name !== 'auto' ? name : weights === 'float' ? 'none' : autoSolver(weights)));
+  const sparse = solvers.filter(isSparseSolver);
+  return sparse.length === 0 ? ['joint'] : sparse;
+}
+
+/** A layer with float weights stays float: no granularity, pattern or solver, and inputs that nothing rounds. */
 function normalizeFloat(candidate: LayerCandidate): LayerCandidate {
   if (candidate.weights !== 'float') return candidate;
-  return { weights: 'float', activations: candidate.activations, granularity: 'tensor', solver: 'none' };
+  return { weights: 'float', activations: 'float', granularity: 'tensor', solver: 'none' };
 }
 
 /** A short name, unique among candidates: `int4/uint8`, `int4/uint8 2:4 joint`, `int4/uint8 block32`. */

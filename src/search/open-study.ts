@@ -71,6 +71,13 @@ export async function openStudy(settings: StudySettings, ctx: Context): Promise<
       'Check the target and the rules.',
     );
   const groups = groupLayers(layers, offers(settings), settings.ties);
+  const empty = groups.find((g) => g.candidates.length === 0);
+  if (empty !== undefined)
+    throw new FxqError(
+      'E_UNSUPPORTED',
+      `no candidate fits '${empty.name}'`,
+      'Offer narrower formats, allow a wider accumulator, or correct the rules of this layer.',
+    );
   const looksAtInputs = groups.some((g) =>
     g.candidates.some((c) => c.weights !== 'float' && c.solver !== 'nearest'),
   );

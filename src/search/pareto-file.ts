@@ -3,7 +3,7 @@ import { FxqError, canonicalJson, readInput, writeOutput } from '../core/index.j
 import { type NodeRule } from '../plan/index.js';
 import { candidateId, type LayerCandidate } from './layers.js';
 import { assignmentOf, assignmentRules, type SearchSpace } from './space.js';
-import { type Allocation } from './allocation/index.js';
+import { describeAlternative, type Allocation, type Explanation } from './allocation/index.js';
 
 /** One point of a front. */
 export interface ParetoPoint {
@@ -13,9 +13,20 @@ export interface ParetoPoint {
   readonly predicted: number;
   /** Loss of a real run, where there was one. */
   readonly measured?: number;
+  /** Loss of the model as quantize writes it. */
+  readonly written?: number;
+  /** What a task metric lost in the written model. */
+  readonly drop?: {
+    readonly metric: string;
+    readonly value: number;
+    readonly error: number;
+    readonly samples: number;
+  };
   readonly costs: Readonly<Record<string, number>>;
   /** Candidate of every layer, by node name: an index into `candidates`. */
   readonly choice: Readonly<Record<string, number>>;
+  /** Why every group got its candidate: the nearest cheaper and the nearest better one. */
+  readonly explanations?: readonly Explanation[];
 }
 
 export interface ParetoFile {
@@ -27,9 +38,13 @@ export interface ParetoFile {
   readonly loss: string;
   readonly sensitivity: string;
   readonly hardware: string;
+  /** Format of the layers' results, which candidates do not decide. */
+  readonly results: string;
   /** Totals when everything is float, and when everything has 8 bits. */
   readonly references: Readonly<Record<'float' | 'int8', Readonly<Record<string, number>>>>;
   readonly candidates: readonly LayerCandidate[];
+  /** What every candidate of every group loses and costs, by name of the group and of the candidate. */
+  readonly layers: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>;
   readonly points: readonly ParetoPoint[];
 }
 
@@ -38,7 +53,7 @@ export function paretoPoint(
   name: string,
   space: SearchSpace,
   candidates: readonly LayerCandidate[],
-  { choice, totals, measured }: Allocation & { readonly measured?: number },
+  { choice, totals, measured, written }: Allocation & Pick<ParetoPoint, 'measured' | 'written'>,
 ): ParetoPoint {
   const index = new Map(candidates.map((c, i) => [candidateId(c), i]));
   const { loss = 0, ...costs } = totals;
@@ -49,6 +64,7 @@ export function paretoPoint(
     name,
     predicted: loss,
     ...(measured === undefined ? {} : { measured }),
+    ...(written === undefined ? {} : { written }),
     costs,
     choice: Object.fromEntries(chosen),
   };
@@ -98,32 +114,25 @@ export function pointRules(file: ParetoFile, name: string): NodeRule[] {
       `Points: ${file.points.map((p) => p.name).join(', ')}.`,
     ]);
   }
-  return assignmentRules(
-    new Map(
-      Object.entries(point.choice).map(([node, index]) => {
-        const candidate = file.candidates[index];
-        if (candidate === undefined)
-          throw new FxqError('E_DATA', `point ${name} has no candidate for '${node}'`, 'Search again.');
-        return [node, candidate] as const;
-      }),
-    ),
+  const assignment = new Map(
+    Object.entries(point.choice).map(([node, index]) => {
+      const candidate = file.candidates[index];
+      if (candidate === undefined)
+        throw new FxqError('E_DATA', `point ${name} has no candidate for '${node}'`, 'Search again.');
+      return [node, candidate] as const;
+    }),
   );
+  return assignmentRules(assignment, file.results, reasons(point));
 }
 
-/** The front as a text table, best last. */
-export function paretoTable({ points, references, loss }: ParetoFile): string {
-  const costs = Object.keys(points[0]?.costs ?? {}).sort();
-  const head = ['point', `${loss} (predicted)`, loss, ...costs.flatMap((c) => [c, 'of int8'])];
-  const number = (x: number | undefined): string => (x === undefined ? '' : x.toPrecision(4));
-  const rows = points.map((p) => [
-    p.name,
-    number(p.predicted),
-    number(p.measured),
-    ...costs.flatMap((c) => [
-      number(p.costs[c]),
-      `${((100 * (p.costs[c] ?? 0)) / (references.int8[c] ?? NaN)).toFixed(1)} %`,
-    ]),
-  ]);
-  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((r) => (r[i] ?? '').length)));
-  return [head, ...rows].map((r) => r.map((cell, i) => cell.padStart(widths[i] ?? 0)).join('  ')).join('\n');
+/** What the plan says about each layer of an explained point. */
+function reasons({ name, explanations = [] }: ParetoPoint): Map<string, string> {
+  return new Map(
+    explanations.flatMap(({ layers, chosen, cheaper, better }) => {
+      const others = [cheaper, better].flatMap((a) => (a === undefined ? [] : [describeAlternative(a)]));
+      return layers.map(
+        (node) => [node, `search, point ${name}: ${[chosen, ...others].join(', not ')}`] as const,
+      );
+    }),
+  );
 }

@@ -19,22 +19,31 @@ import {
   type Granularity,
   type Plan,
   type PlanSettings,
+  type WeightQuantization,
 } from '../plan/index.js';
 import {
-  dequantize,
-  descent,
+  BLOCK_SOLVER,
+  SOLVERS,
+  SPARSE_SOLVERS,
+  checkSolver,
   floatTarget,
-  fromMatrix,
-  gptq,
+  isSolverName,
+  isSparseSolver,
   layerWeight,
   matrixSize,
   parsePattern,
   patternColumns,
-  scaleLayout,
+  plainProduct,
+  planProblem,
+  realWeight,
   solveSparse,
+  toSolvedWeight,
+  type Effort,
   type LayerProblem,
   type LayerSolution,
-  type SparseSolver,
+  type LayerSolver,
+  type Moments,
+  type PlannedProblem,
   type SplitMoments,
   type WeightedLayer,
 } from '../solve/index.js';
@@ -58,19 +67,13 @@ export interface RealizeSettings {
   readonly moments?: ReadonlyMap<WeightedLayer, SplitMoments>;
 }
 
-/** Solvers of dense weights that look at the layer's inputs. */
-const SOLVERS = { gptq, descent } as const satisfies Record<
-  string,
-  (problem: LayerProblem) => Promise<LayerSolution>
->;
-
 /** Makes each candidate's numbers once and remembers them. */
 export function createRealizer(settings: RealizeSettings, ctx: Context): Realize {
   const weights = new Map<string, Promise<WeightValues>>();
   const plans = new Map<string, Plan>();
   return async (layer, candidate) => {
     const key = `${layer.layer.weight} ${candidateId({ ...candidate, activations: 'float' })}`;
-    const weight = weights.get(key) ?? solveWeight(settings, layer, candidate);
+    const weight = weights.get(key) ?? solveWeight(settings, layer, candidate, ctx);
     weights.set(key, weight);
     const activation = activationGrid(settings, plans, layer, candidate.activations, ctx);
     return { ...(await weight), ...(activation === undefined ? {} : { activation }) } satisfies Realization;
@@ -112,44 +115,42 @@ async function solveWeight(
   settings: RealizeSettings,
   { layer }: SearchLayer,
   candidate: LayerCandidate,
+  ctx: Context,
 ): Promise<WeightValues> {
   const { weights: format, sparsity, solver } = candidate;
   if (format === 'float') return { weight: floatWeight(settings.model, layer) };
-  if (sparsity === undefined && solver === 'nearest') return roundWeight(settings, layer, candidate);
-  const problem = problemOf(settings, layer, candidate);
-  const solution = await solve(problem, layer, candidate, solver);
-  const { index } = scaleLayout(layer.layout, granularityOf(layer.layout, candidate));
-  const toTensor = (cells: ArrayLike<number>): number[] => {
-    const out: number[] = [];
-    index.forEach((to, cell) => (out[to] = cells[cell] as number));
-    return out;
-  };
-  return {
-    weight: Float32Array.from(fromMatrix(layer.layout, dequantize(problem, solution))),
-    solved: {
-      initializer: layer.weight,
-      codes: fromMatrix(layer.layout, solution.codes),
-      scale: Float32Array.from(toTensor(solution.scale)),
-      zeroPoint: Int32Array.from(toTensor(solution.zeroPoint)),
-    },
-  };
+  // What quantize leaves to nearest is rounded so here, too.
+  const isLookup = layer.patches.kind === 'lookup';
+  if (sparsity === undefined && (solver === 'nearest' || isLookup))
+    return roundWeight(settings, layer, candidate);
+  const planned = problemOf(settings, layer, candidate);
+  const solution = await solve(planned.problem, layer, candidate, ctx);
+  return { weight: realWeight(planned, solution), solved: toSolvedWeight(planned, solution) };
 }
 
 function solve(
   problem: LayerProblem,
   { layout }: WeightedLayer,
-  { sparsity }: LayerCandidate,
-  solver: string,
+  { sparsity, solver }: LayerCandidate,
+  ctx: Context,
 ): Promise<LayerSolution> {
-  if (sparsity !== undefined)
-    return solveSparse(problem, patternColumns(layout), parsePattern(sparsity), solver as SparseSolver);
-  if (Object.hasOwn(SOLVERS, solver)) return SOLVERS[solver as keyof typeof SOLVERS](problem);
+  if (sparsity !== undefined && isSparseSolver(solver))
+    return solveSparse(problem, patternColumns(layout), parsePattern(sparsity), solver);
+  // Blocks go on from descent, and need the layers around.
+  const alone = solver === BLOCK_SOLVER ? 'descent' : solver;
+  if (sparsity === undefined && isLayerSolver(alone)) {
+    const rng = ctx.rng.fork(`candidate ${problem.name}`);
+    return SOLVERS[alone](problem, EFFORT, { rng, threads: ctx.threads }, plainProduct);
+  }
   throw new FxqError(
     'E_USAGE',
-    `a search cannot use the solver '${solver}'`,
-    `Use nearest, ${Object.keys(SOLVERS).join(', ')}.`,
+    `a search cannot use the solver '${solver}'${sparsity === undefined ? '' : ` with ${sparsity}`}`,
+    `Use nearest, ${Object.keys(SOLVERS).join(', ')} for dense weights, ${SPARSE_SOLVERS.join(', ')} for sparse ones.`,
   );
 }
+
+/** One pass is enough to tell candidates apart; quantize solves the chosen ones with more. */
+const EFFORT: Effort = 'fast';
 
 function floatWeight(model: Model, layer: WeightedLayer): Float32Array {
   return toFloat32(
@@ -194,31 +195,31 @@ function granularityOf(
   return { kind: 'block', axis: inAxis, size: granularity.block };
 }
 
+function isLayerSolver(name: string): name is LayerSolver {
+  return Object.hasOwn(SOLVERS, name);
+}
+
 function problemOf(
   { model, moments }: RealizeSettings,
   layer: WeightedLayer,
   candidate: LayerCandidate,
-): LayerProblem {
+): PlannedProblem {
   const own = moments?.get(layer);
   assert(own !== undefined, `no moments of ${layer.node.name}`);
-  const { low, high } = parseFormat(candidate.weights);
-  const { groups } = layer.layout;
-  const base = {
-    name: layer.weight,
-    ...matrixSize(layer.layout),
-    groups,
-    weight: layerWeight(model.graph, layer),
-    freeBias: false,
+  const { weights: format, solver } = candidate;
+  if (candidate.sparsity === undefined && isSolverName(solver)) checkSolver(solver, format);
+  const weight = layerWeight(model.graph, layer);
+  const shape = { ...matrixSize(layer.layout), groups: layer.layout.groups, weight };
+  const targeted = (m: SplitMoments['fit']): Moments => ({ ...m, target: floatTarget(shape, m) });
+  const quantization: WeightQuantization = {
+    initializer: layer.weight,
+    format,
+    granularity: granularityOf(layer.layout, candidate),
+    scale: [],
+    zeroPoint: [],
+    solver,
+    why: 'candidate',
   };
-  const targeted = (m: SplitMoments['fit']): LayerProblem['moments'] => ({
-    ...m,
-    target: floatTarget(base, m),
-  });
-  return {
-    ...base,
-    moments: targeted(own.fit),
-    ...(own.heldOut === undefined ? {} : { heldOut: targeted(own.heldOut) }),
-    grid: { low, high, symmetric: isSymmetricWeight(candidate.weights) },
-    sharing: scaleLayout(layer.layout, granularityOf(layer.layout, candidate)).sharing,
-  };
+  const heldOut = own.heldOut === undefined ? undefined : targeted(own.heldOut);
+  return planProblem(model.graph, layer, quantization, { fit: targeted(own.fit), heldOut }, false);
 }

@@ -161,11 +161,28 @@ export function assignmentOf({ groups }: Pick<SearchSpace, 'groups'>, choice: re
   );
 }
 
-/** An assignment as rules for the planner. */
-export function assignmentRules(assignment: Assignment): NodeRule[] {
+/**
+ * An assignment as rules for the planner.
+ *
+ * @param results format of the layers' results: candidates decide about weights and inputs only
+ * @param why     reason of a layer's choice, by node name
+ */
+export function assignmentRules(
+  assignment: Assignment,
+  results: string,
+  why: ReadonlyMap<string, string> = new Map(),
+): NodeRule[] {
   return [...assignment].map(([node, { weights, activations, granularity, solver, sparsity }]): NodeRule => {
     if (weights === 'float' && activations === 'float') return { match: { node }, quantize: false };
-    const formats = { match: { node }, weights, activations, granularity };
+    const reason = why.get(node);
+    const formats = {
+      match: { node },
+      weights,
+      activations,
+      results,
+      granularity,
+      ...(reason === undefined ? {} : { why: reason }),
+    };
     if (sparsity !== undefined) return { ...formats, sparsity: { pattern: sparsity, method: solver } };
     return { ...formats, ...(solver === 'none' ? {} : { solver }) };
   });

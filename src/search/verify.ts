@@ -15,6 +15,9 @@ export type Judge = (assignment: Assignment) => Promise<number>;
 /** Loss of every candidate of every group with the other groups as in an assignment, [groups][candidates]. */
 export type Remeasure = (assignment: Assignment) => Promise<readonly (readonly number[])[]>;
 
+/** A correction must lower the loss by this share: less is within what the choice of samples does. */
+const WORTH_A_CHANGE = 0.02;
+
 export interface Verified extends Allocation {
   /** What the additive model says. */
   readonly predicted: number;
@@ -50,7 +53,7 @@ export async function allocateVerified(
     const { choice } = allocate(local);
     if (choice.every((c, g) => c === best.choice[g])) break;
     const next = await verify(space, evaluate(problem.groups, choice), judge);
-    if (!(next.measured < best.measured)) break;
+    if (!(next.measured < best.measured * (1 - WORTH_A_CHANGE))) break;
     best = next;
   }
   return best;
@@ -72,6 +75,7 @@ function withLosses(groups: readonly Group[], loss: readonly (readonly number[])
  *
  * @param front from the cheapest to the best, as `convexFront` gives it
  * @param slack cheaper neighbours tried after the bisection
+ * @param what  what the judge measures, for the message
  * @throws FxqError E_BUDGET when no point of the front reaches the floor
  */
 export async function cheapestWithin(
@@ -81,7 +85,14 @@ export async function cheapestWithin(
   judge: Judge,
   slack: number,
   ctx: Context,
+  what = 'the loss',
 ): Promise<Verified> {
+  if (front.length === 0)
+    throw new FxqError(
+      'E_BUDGET',
+      'no point of the front keeps the budgets',
+      'Loosen one of the budgets, or offer cheaper candidates.',
+    );
   const tried = new Map<number, Verified>();
   const at = async (i: number): Promise<Verified> => {
     checkAbort(ctx);
@@ -95,7 +106,7 @@ export async function cheapestWithin(
     const all = [...tried.values()].map((v) => v.measured);
     throw new FxqError(
       'E_BUDGET',
-      `no assignment keeps the loss within ${floor}: the best candidates lose ${Math.min(...all)}`,
+      `no assignment keeps ${what} within ${floor}: the best candidates lose ${Math.min(...all).toPrecision(3)}`,
       'Offer better candidates (wider formats, a stronger solver), or allow a greater loss.',
     );
   }

@@ -9,11 +9,21 @@ export { type InputMoments } from './moments/sums.js';
 export { descent } from './descent.js';
 export { gptq } from './gptq.js';
 export { dequantize, type LayerProblem, type LayerSolution, type Moments } from './problem.js';
-export { floatTarget } from './quadratic.js';
+export { floatTarget, type Product } from './quadratic.js';
+export { multiply as plainProduct } from './linear-algebra.js';
 export { withBiases } from './bias.js';
 export { BIAS_CORRECTIONS, correctBiases, type BiasCorrection, type BiasReport } from './correct-biases.js';
 export { openSmoothingMeter, type SmoothedProduct, type SmoothingMeter } from './smoothing-error.js';
-export { checkSolver, isPower, isSolvable } from './layer-problem.js';
+export {
+  checkSolver,
+  isPower,
+  isSolvable,
+  planProblem,
+  realWeight,
+  toSolvedWeight,
+  type PlannedProblem,
+} from './layer-problem.js';
+export { autoSolver, isWorthSolving } from './auto-solver.js';
 export { folderCache, type LayerCache } from './cache.js';
 export {
   solvableLayers,

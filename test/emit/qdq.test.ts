@@ -178,24 +178,41 @@ describe('weight formats', () => {
   });
 });
 
-it('keeps 2-bit convolutions with quantized activations from a fusion the runtime cannot run', async () => {
-  const m = model`
+const twoBits = {
+  Conv: model`
     opset 25
     (float32[N,4,8,8] x) => (float32[N,4,8,8] y) {
       w: float32[4,4,3,3] = random(seed=1, scale=0.3)
       b: float32[4] = random(seed=2, scale=0.3)
       c = Conv<pads=[1,1,1,1]>(x, w, b)
       y = Relu(c)
-    }`;
-  const quantized = await quantizeFixed(m, { weights: 'int2' });
-  expect(await auditKernels(quantized)).toMatchObject({
-    float: 1,
-    nodes: [{ why: 'onnxruntime has no integer kernel for int2 operands' }],
-  });
-  const db = await sqnrAgainst(m, quantized, input([2, 4, 8, 8]));
-  expect(db).toBeGreaterThan(2);
-  expect(db).toBeLessThan(20);
-});
+    }`,
+  Gemm: model`
+    opset 25
+    (float32[N,64] x) => (float32[N,8] y) {
+      w: float32[8,64] = random(seed=1, scale=0.3)
+      b: float32[8] = random(seed=2, scale=0.3)
+      y = Gemm<transB=1>(x, w, b)
+    }`,
+};
+
+it.each([
+  ['Conv', [2, 4, 8, 8]],
+  ['Gemm', [8, 64]],
+] as const)(
+  'keeps a 2-bit %s with quantized activations from a fusion the runtime cannot run',
+  async (op, dims) => {
+    const m = twoBits[op];
+    const quantized = await quantizeFixed(m, { weights: 'int2' });
+    expect(await auditKernels(quantized)).toMatchObject({
+      float: 1,
+      nodes: [{ why: 'onnxruntime has no integer kernel for int2 operands' }],
+    });
+    const db = await sqnrAgainst(m, quantized, input([...dims]));
+    expect(db).toBeGreaterThan(2);
+    expect(db).toBeLessThan(20);
+  },
+);
 
 describe('dynamic quantization', () => {
   const dense = model`

@@ -37,6 +37,7 @@ const request: SearchRequest = {
   budgets: [parseBudget('bits=60%@int8')],
   maxLoss: 0.05,
   samples: 64,
+  solving: { effort: 'fast' },
 };
 
 describe('search', () => {
@@ -49,7 +50,7 @@ describe('search', () => {
 
   beforeAll(async () => {
     file = await search(request, createContext());
-  }, 120_000);
+  }, 400_000);
 
   it('keeps the budget and reaches the loss asked for', () => {
     expect(point('budget').costs.bits).toBeLessThanOrEqual(0.6 * (file.references.int8.bits ?? 0));
@@ -65,13 +66,13 @@ describe('search', () => {
   });
 
   it('beats the uniform format of about its size on the same samples', async () => {
+    const { maxLoss: _loss, ...rest } = request;
     const uniform = await search(
       {
-        ...request,
+        ...rest,
         out: join(folder, 'uniform.json'),
         axes: { ...request.axes, weights: ['int4'] },
         budgets: [],
-        maxLoss: 100,
       },
       createContext(),
     );
@@ -89,6 +90,52 @@ describe('search', () => {
     const rules = pointRules(readPareto(request.out), 'budget');
     expect(rules).toHaveLength(17);
     expect(new Set(rules.map((r) => r.weights)).size).toBeGreaterThan(1);
+  });
+
+  it('explains every choice by what the next cheaper and the next better candidate would have changed', () => {
+    const { explanations = [] } = point('budget');
+    const limit = 0.6 * (file.references.int8.bits ?? 0);
+    const used = point('budget').costs.bits ?? 0;
+    expect(explanations.filter((e) => e.layers.length > 0)).toHaveLength(17);
+    for (const { group, chosen, cheaper, better } of explanations) {
+      if (cheaper !== undefined) expect(cheaper.change.bits).toBeLessThan(0);
+      if (better === undefined) continue;
+      // What is better did not fit, or would have cost another layer more.
+      const taken = file.layers[group]?.[chosen];
+      expect(file.layers[group]?.[better.id]?.loss).toBeLessThan(taken?.loss ?? 0);
+      expect(better.change.bits).toBeGreaterThan(0);
+    }
+    expect(used).toBeGreaterThan(0.95 * limit);
+  });
+
+  it('finds the cheapest assignment that keeps a metric, and fails as a gate when there is none', async () => {
+    const labels = {
+      metric: 'top1',
+      labels: 'fixtures/fashion-mnist/test-labels.npy',
+      data: { ...request.data, path: 'fixtures/fashion-mnist/test.npz', rows: [0, 400] as const },
+    };
+    const cheap = { ...request.axes, weights: ['int8', 'int4', 'int2'] };
+    const { maxLoss: _loss, ...rest } = request;
+    const found = await search(
+      {
+        ...rest,
+        budgets: [],
+        axes: cheap,
+        out: join(folder, 'drop.json'),
+        maxDrop: { max: 2, ...labels },
+      },
+      createContext(),
+    );
+    const { drop, costs } = found.points.find((p) => p.name === 'drop') ?? {};
+    expect((drop?.value ?? NaN) + (drop?.error ?? NaN)).toBeLessThanOrEqual(2);
+    expect(costs?.size).toBeLessThan(found.references.int8.size ?? 0);
+    const narrow = { ...cheap, weights: ['int2'] };
+    const out = join(folder, 'none.json');
+    await expect(
+      search({ ...rest, budgets: [], axes: narrow, out, maxDrop: { max: 0.5, ...labels } }, createContext()),
+    ).rejects.toMatchObject({ code: 'E_BUDGET', exit: 1, message: expect.stringMatching(/drop of top1/) });
+    // What could be reached is written all the same.
+    expect(readPareto(out).points.length).toBeGreaterThan(0);
   });
 
   it('fails as a gate when no assignment keeps the budget', async () => {

@@ -130,6 +130,19 @@ describe('planQuantization', () => {
     expect(p.activations['x@uint16']?.value).toBe('x');
   });
 
+  it('keeps the results of a layer in another format than its inputs when a rule says so', async () => {
+    const rule = { match: { node: 'Conv_c' }, activations: 'uint4' };
+    const [both, inputs] = [
+      await plan(residual, { nodes: [rule] }),
+      await plan(residual, { nodes: [{ ...rule, results: 'uint8' }] }),
+    ];
+    // With its result in 4 bits the Add has no operands of one format; with 8 bits everything stays integer.
+    expect(both.activations['c@uint4']?.format).toBe('uint4');
+    expect(inputs.nodes.Conv_c?.inputs[0]).toBe('x@uint4');
+    expect(inputs.nodes.Conv_c?.outputs).toEqual(['c']);
+    expect(inputs.activations['c@uint4']).toBeUndefined();
+  });
+
   it('makes Concat operands agree', async () => {
     const m = model`
       opset 17

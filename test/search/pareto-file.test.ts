@@ -40,8 +40,10 @@ const file: ParetoFile = {
   loss: 'kl',
   sensitivity: 'measured',
   hardware: 'generic',
+  results: 'uint8',
   references: { float: { size: 400 }, int8: { size: 100 } },
   candidates: candidatesOf(space),
+  layers: {},
   points: [
     paretoPoint('p0', space, candidates, { choice: [0, 0], totals: { loss: 0.5, size: 50 } }),
     paretoPoint('p1', space, candidates, { choice: [1, 0], totals: { loss: 0.25, size: 75 }, measured: 0.3 }),
@@ -64,6 +66,7 @@ describe('the Pareto file', () => {
         match: { node: 'a' },
         weights: 'int8',
         activations: 'uint8',
+        results: 'uint8',
         granularity: 'channel',
         solver: 'nearest',
       },
@@ -71,6 +74,7 @@ describe('the Pareto file', () => {
         match: { node: 'b' },
         weights: 'int4',
         activations: 'uint8',
+        results: 'uint8',
         granularity: 'channel',
         solver: 'nearest',
       },
@@ -84,7 +88,7 @@ describe('the Pareto file', () => {
         .split('\n')
         .map((line) => line.trim().split(/\s{2,}/)),
     ).toEqual([
-      ['point', 'kl (predicted)', 'kl', 'size', 'of int8'],
+      ['point', 'kl (predicted)', '(simulated)', '(written)', 'size', 'of int8'],
       ['p0', '0.5000', '50.00', '50.0 %'],
       ['p1', '0.2500', '0.3000', '75.00', '75.0 %'],
     ]);

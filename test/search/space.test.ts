@@ -60,18 +60,13 @@ describe('candidatesFor', () => {
     const ids = candidatesFor(layers[0]!, axes, () => false).map(candidateId);
     expect(ids).toEqual([
       'int4/uint8',
-      'int4/uint8 joint',
       'int4/uint8 block32',
-      'int4/uint8 block32 joint',
       'int4/float',
-      'int4/float joint',
       'int4/float block32',
-      'int4/float block32 joint',
-      'float/uint8',
       'float/float',
     ]);
     const sparse = candidatesFor(layers[0]!, axes, (node, pattern) => node === 'first' && pattern === '2:4');
-    expect(sparse.filter((c) => c.sparsity === '2:4')).toHaveLength(8);
+    expect(sparse.filter((c) => c.sparsity === '2:4')).toHaveLength(4);
   });
 
   test('leaves out what needs a wider accumulator', () => {
@@ -122,12 +117,14 @@ describe('groups and costs', () => {
 
 test('an assignment becomes rules that the planner follows', () => {
   const assignment = assignmentOf(space, [1, 2, 0]);
-  const rules = assignmentRules(assignment);
+  const rules = assignmentRules(assignment, 'uint8', new Map([['first', 'because']]));
   expect(rules).toEqual([
     {
       match: { node: 'first' },
       weights: 'int4',
       activations: 'uint8',
+      results: 'uint8',
+      why: 'because',
       granularity: 'channel',
       solver: 'nearest',
     },
@@ -135,6 +132,7 @@ test('an assignment becomes rules that the planner follows', () => {
       match: { node: 'second' },
       weights: 'int4',
       activations: 'uint8',
+      results: 'uint8',
       granularity: 'channel',
       solver: 'nearest',
     },

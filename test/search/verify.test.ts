@@ -108,7 +108,7 @@ describe('cheapestWithin', () => {
     await expect(cheapestWithin(space, front, 0.3, judge, 2, ctx)).rejects.toMatchObject({
       code: 'E_BUDGET',
       exit: 1,
-      message: 'no assignment keeps the loss within 0.3: the best candidates lose 0.4',
+      message: 'no assignment keeps the loss within 0.3: the best candidates lose 0.400',
     });
   });
 });

@@ -65,3 +65,14 @@ function closest(alternatives: readonly Alternative[]): Alternative | undefined 
     undefined,
   );
 }
+
+/** `int4/uint8 (loss +0.001000, size -120.0)`. */
+export function describeAlternative({ id, change }: Alternative): string {
+  const parts = Object.entries(change).map(([name, by]) => `${name} ${by > 0 ? '+' : ''}${significant(by)}`);
+  return `${id} (${parts.join(', ')})`;
+}
+
+/** Four digits are enough to compare by eye. */
+export function significant(x: number): string {
+  return x.toPrecision(4);
+}

@@ -45,6 +45,12 @@ const candidates = [
   ...weightsOnly('int8', 'int4', 'int2'),
   { weights: 'int8', activations: 'uint4', granularity: 'channel', solver: 'nearest' } as const,
 ];
+const FLOAT: LayerCandidate = {
+  weights: 'float',
+  activations: 'float',
+  granularity: 'tensor',
+  solver: 'none',
+};
 const study = (): Promise<Study> => studyOf(net, samplesOf('x', [3, 8, 8], 24), candidates);
 
 async function realizations(
@@ -83,12 +89,49 @@ describe('measured', () => {
   test('equals running the whole network for every candidate', async () => {
     const s = await study();
     const { loss, work, halves } = await measureSensitivity(s, ctx);
-    const expected = await bruteForce(s);
+    // Weights and inputs are measured apart: int8 weights, and inputs in uint4.
+    const parts = [...candidates.slice(0, 3), { ...FLOAT, activations: 'uint4' }];
+    const groups = s.groups.map(({ layers }) => ({ layers, candidates: parts }));
+    const expected = (await bruteForce({ ...s, groups })).map(([a = 0, b = 0, c = 0, d = 0]) => [
+      a,
+      b,
+      c,
+      a + d,
+    ]);
     expect(loss.flat()).toBeAllclose(expected.flat(), { atol: 1e-7, rtol: 1e-3 });
     // Five layers, four candidates; the work counts what lies behind each change, and the walk itself.
     expect(work).toBeLessThan(0.8 * 5 * 4);
     const means = halves![0].map((row, g) => row.map((v, c) => (v + halves![1][g]![c]!) / 2));
     expect(means.flat()).toBeAllclose(loss.flat(), { atol: 1e-9, rtol: 1e-6 });
+  });
+
+  test('what every candidate does to its input is measured once, and shared by the groups', async () => {
+    const s = await study();
+    const weights = [candidates[0]!, candidates[1]!];
+    const withInputs = weights.map((c) => ({ ...c, activations: 'uint4' }));
+    const of = (list: LayerCandidate[]) => ({
+      ...s,
+      groups: s.groups.map(({ layers }) => ({ layers, candidates: list })),
+    });
+    const [alone, both] = [
+      await measureSensitivity(of(weights), ctx),
+      await measureSensitivity(of(withInputs), ctx),
+    ];
+    const all = s.groups.map((g) => g.layers[0]!);
+    const rounded = await realizations(s, all, { ...FLOAT, activations: 'uint4' });
+    const outputs = await outputsOf(
+      withGraph(s.model, simulate(s.model.graph, all, rounded)),
+      s.batches,
+      s.output,
+      ctx,
+    );
+    const losses = outputs.flatMap((o, b) => [...sampleLosses(s.loss, s.reference[b]!, o)]);
+    const share = losses.reduce((a, b) => a + b) / losses.length / 5;
+    expect(both.loss.flat()).toBeAllclose(
+      alone.loss.flat().map((l) => l + share),
+      { atol: 1e-9, rtol: 1e-5 },
+    );
+    expect(both.work).toBeCloseTo(alone.work + 1, 10);
   });
 
   test('measures around other candidates, too', async () => {
@@ -105,7 +148,10 @@ describe('measured', () => {
   test('measures layers that must agree as one', async () => {
     const s = await study();
     const [stem, left, right, late, head] = s.groups.map((g) => g.layers[0]!);
-    const groups = [[stem!, late!], [left!, right!], [head!]].map((layers) => ({ layers, candidates }));
+    const groups = [[stem!, late!], [left!, right!], [head!]].map((layers) => ({
+      layers,
+      candidates: candidates.slice(0, 3),
+    }));
     const tied = { ...s, groups };
     const { loss } = await measureSensitivity(tied, ctx);
     expect(loss.flat()).toBeAllclose((await bruteForce(tied)).flat(), { atol: 1e-7, rtol: 1e-3 });

@@ -1,0 +1,59 @@
+/** Points of a search as the models that quantize would write, and how they do on the study's samples. */
+import { type Context } from '../core/index.js';
+import { type Model } from '../onnx/index.js';
+import { assignmentRules, type Assignment, type Judge } from '../search/index.js';
+import { type OpenSearch, type StudyRequest } from './open-search.js';
+import { quantize } from './quantize.js';
+import { meanLoss } from './simulated-loss.js';
+import { type SolverRequest } from './solve-layers.js';
+
+/** How points are written: what `fxq quantize --from-pareto` does with the rest of the settings. */
+export interface WritingRequest extends StudyRequest {
+  readonly out: string;
+  readonly solving: SolverRequest;
+}
+
+/** The model of an assignment: solved front to back with corrected biases and every activation of the plan quantized. */
+export type WriteModel = (assignment: Assignment) => Promise<Model>;
+
+/** Makes models of assignments, each once. */
+export function pointWriter(request: WritingRequest, open: OpenSearch, ctx: Context): WriteModel {
+  const quiet: Context = {
+    ...ctx,
+    note: () => undefined,
+    start: () => ({ update: () => undefined, finish: () => undefined }),
+  };
+  const written = new Map<string, Promise<Model>>();
+  const write = async (nodes: ReturnType<typeof assignmentRules>): Promise<Model> => {
+    const { model } = await quantize(
+      {
+        model: request.model,
+        out: request.out,
+        plan: { ...request.plan, nodes: [...request.plan.nodes, ...nodes] },
+        emit: 'qdq',
+        ranges: { method: 'auto' },
+        weightRange: 'auto',
+        statistics: { kind: 'known', statistics: open.statistics, spec: request.data },
+        solving: request.solving,
+        avoidSaturation: false,
+        externalData: false,
+        dryRun: true,
+        locked: false,
+      },
+      quiet,
+    );
+    return model;
+  };
+  return (assignment) => {
+    const rules = assignmentRules(assignment, request.plan.activations);
+    const key = JSON.stringify(rules);
+    const model = written.get(key) ?? write(rules);
+    written.set(key, model);
+    return model;
+  };
+}
+
+/** Mean loss of an assignment's written model over the study's samples. */
+export function writtenLoss(write: WriteModel, { study }: OpenSearch, ctx: Context): Judge {
+  return async (assignment) => meanLoss(study, await write(assignment), ctx);
+}
