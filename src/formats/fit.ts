@@ -91,6 +91,8 @@ const CANDIDATES: Readonly<Record<ScaleRule, readonly number[]>> = {
 
 /** Parameters for a sample. `mse` takes the first of the best candidates, so the whole range wins ties. */
 export function fitParameters(format: NumberFormat, sample: Sample, options: FitOptions): Parameters {
+  if (format.leastSquaresScale !== undefined)
+    return { scale: format.leastSquaresScale(sample), zeroPoint: 0 };
   const range = sampleRange(sample);
   const clippedTo = (fraction: number): Parameters =>
     parametersForRange(format, { low: range.low * fraction, high: range.high * fraction }, options);

@@ -67,6 +67,8 @@ export interface NumberFormat {
    * @param tensorAbsmax largest magnitude of the whole tensor, for formats with a second scale
    */
   scaleFor(absmax: number, tensorAbsmax?: number): number;
+  /** Scale of least squared error in closed form, which then takes the place of any search; absent for most. */
+  leastSquaresScale?(sample: Sample): number;
   /**
    * The format with its own parameter (a power exponent) chosen for these groups; absent when there is none left open.
    *

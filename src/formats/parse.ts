@@ -3,6 +3,7 @@ import { FxqError, didYouMean } from '../core/index.js';
 import { AFFINE } from './affine.js';
 import { BLOCK_FLOAT, MICROSCALING } from './block.js';
 import { DFP } from './dfp.js';
+import { FEW_LEVELS } from './few-levels.js';
 import { FIXED } from './fixed.js';
 import { type FormatFamily, type NumberFormat } from './format.js';
 import { HALF } from './half.js';
@@ -14,6 +15,7 @@ import { POWER_OF_TWO_SUMS } from './power-of-two-sums.js';
 /** Every family; a new one is one file and one row here. */
 export const FAMILIES = {
   affine: AFFINE,
+  'few-levels': FEW_LEVELS,
   fixed: FIXED,
   dfp: DFP,
   'power-of-two-sums': POWER_OF_TWO_SUMS,

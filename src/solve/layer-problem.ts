@@ -77,7 +77,13 @@ export function gridOf(name: string): WeightGrid {
   if (!format.uniform) {
     const levels = levelsOf(format);
     const [low = 0, high = 0] = [levels[0], levels.at(-1)];
-    return { low, high, levels, symmetric: true, scale: 'power-of-two' };
+    return {
+      low,
+      high,
+      levels,
+      symmetric: true,
+      ...(format.scale === 'float' ? {} : { scale: 'power-of-two' }),
+    };
   }
   const { low, high } = format;
   const symmetric = isSymmetricWeight(name);
