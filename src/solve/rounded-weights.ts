@@ -24,7 +24,11 @@ export function withRoundedWeights(
       rounded.map((weight) => {
         const { format, granularity } = required(plan.weights[weight.initializer], weight.initializer);
         const { dims } = required(initializers.get(weight.initializer), weight.initializer);
-        const values = dequantize(parseFormat(weight.format ?? format), weight, groupingOf(granularity, dims));
+        const values = dequantize(
+          parseFormat(weight.format ?? format),
+          weight,
+          groupingOf(granularity, dims),
+        );
         return [weight.initializer, storeTensor(tensor('float32', dims, values))] as const;
       }),
     ),
