@@ -2,7 +2,7 @@
  * Integer arithmetic on real models: bit for bit between the interpreter, the runtime and compiled C++, and what number
  * formats cost in accuracy. Prints the tables of docs/fixed-point.md.
  *
- * Usage: npm run bench -- fixed-point FOLDER [bits] [formats] [widths] [adapt] [model …]
+ * Usage: npm run bench -- fixed-point FOLDER [bits] [formats] [points] [hot] [widths] [adapt] [model …]
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,6 +15,7 @@ import { informationWordLength } from '../src/formats/index.js';
 import { writeModel, type Model } from '../src/onnx/index.js';
 import { toFloat32, type Tensor } from '../src/tensor/index.js';
 import { integerBenchModel, testInputs, type IntegerBench } from './integer-models.js';
+import { BINARY_POINT_METHODS } from '../src/report/index.js';
 import { MODELS, modelsFolder, type BenchModel } from './models.js';
 import { score } from './scores.js';
 
@@ -147,6 +148,73 @@ async function formatCosts(chosen: readonly BenchModel[]): Promise<void> {
   }
 }
 
+/** Format of weights and activations, and granularity of weights, for the ways to choose binary points. */
+const POINTS = [
+  ['fix8', 'tensor'],
+  ['fix6', 'tensor'],
+  ['fix5', 'tensor'],
+  ['fix6', 'channel'],
+] as const;
+
+/** Score and held-out SQNR on calibration data of the QDQ form, which is the integer model's up to rare ties. */
+async function pointTable(chosen: readonly BenchModel[]): Promise<void> {
+  console.log(
+    '\nBinary points by three ways, weights rounded to nearest: score (held-out SQNR of the outputs)\n',
+  );
+  console.log('| model | formats | ranges | exhaustive | learned |');
+  console.log('| --- | --- | --- | --- | --- |');
+  for (const model of chosen) {
+    for (const [format, granularity] of POINTS) {
+      const settings = { activations: format, weights: format, granularity };
+      const cells: string[] = [];
+      for (const binaryPoint of BINARY_POINT_METHODS) {
+        const bench = await integerBenchModel(folder, model, { ...settings, binaryPoint });
+        const path = join(temporary, `${model.name}.onnx`);
+        writeModel(bench.qdq, path);
+        const top = (await score(folder, model, path))[0]!.value.toFixed(2);
+        const trial = bench.points!.trials.find((t) => t.method === binaryPoint)!;
+        cells.push(`${top} (${trial.heldOut!.toFixed(1)} dB)`);
+      }
+      console.log(`| ${[model.name, `${format}, one F a ${granularity}`, ...cells].join(' | ')} |`);
+    }
+  }
+}
+
+/** Weights in sums of powers of two against 6 uniform bits, rounded and solved. */
+const HOT = [
+  ['int6', 'nearest'],
+  ['int6', 'descent'],
+  ['pot8k2', 'nearest'],
+  ['pot8k2', 'descent'],
+  ['pot8k1', 'nearest'],
+  ['pot8k1', 'descent'],
+] as const;
+
+async function hotTable(chosen: readonly BenchModel[]): Promise<void> {
+  console.log('\nMultiplier-free weights against 6 uniform bits; activations fix8, least squared error\n');
+  console.log('| model | weights, solver | score | shifts a weight | additions a weight |');
+  console.log('| --- | --- | --- | --- | --- |');
+  for (const model of chosen) {
+    for (const [weights, solver] of HOT) {
+      const settings = { activations: 'fix8', weights, fit: 'mse', solver } as const;
+      const bench = await integerBenchModel(folder, model, settings);
+      const path = join(temporary, `${model.name}.onnx`);
+      writeModel(bench.emitted.model, path);
+      const counts = bench.emitted.table.weights.flatMap(({ shiftAdds }) => shiftAdds ?? []);
+      const elements = weightedLayers(bench).reduce(
+        (sum, { initializer }) => sum + bench.weights(initializer).length,
+        0,
+      );
+      const per = (of: 'shifts' | 'adds'): string =>
+        counts.length === 0 ? '–' : (counts.reduce((sum, c) => sum + c[of], 0) / elements).toFixed(2);
+      const top = (await score(folder, model, path))[0]!.value.toFixed(2);
+      console.log(
+        `| ${[model.name, `${weights}, ${solver}`, top, per('shifts'), per('adds')].join(' | ')} |`,
+      );
+    }
+  }
+}
+
 async function accumulatorTable(chosen: readonly BenchModel[]): Promise<void> {
   console.log('\nAccumulators of convolutions and matrix products, bits (uint8, int8)\n');
   console.log('| model | layers | any input, most | calibrated, most | observed, most |');
@@ -231,6 +299,8 @@ const words = process.argv.slice(3);
 const TABLES = {
   bits: bitForBit,
   formats: formatCosts,
+  points: pointTable,
+  hot: hotTable,
   widths: accumulatorTable,
   adapt: adaptTable,
 } as const;

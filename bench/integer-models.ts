@@ -4,11 +4,13 @@ import { assignRanges } from '../src/calibrate/index.js';
 import { createContext, required } from '../src/core/index.js';
 import { openDataSet } from '../src/data/index.js';
 import { emitInteger, emitQdq, opsetForSettings, type EmittedIntegers } from '../src/emit/index.js';
-import { type FitMethod } from '../src/formats/index.js';
+import { type FitMethod, type WordLengthOptions } from '../src/formats/index.js';
 import { feedInputs, loadTensor, readModel, type Model } from '../src/onnx/index.js';
 import { loadModel } from '../src/pipeline/index.js';
+import { chooseBinaryPoints } from '../src/pipeline/binary-points.js';
 import { statisticsFrom } from '../src/pipeline/calibrate.js';
 import { solveLayers } from '../src/pipeline/solve-layers.js';
+import { assignWordLengths } from '../src/pipeline/word-lengths.js';
 import {
   DEFAULT_SETTINGS,
   guardBiases,
@@ -18,6 +20,11 @@ import {
   type Plan,
   type PlanSettings,
 } from '../src/plan/index.js';
+import {
+  type BinaryPointEvidence,
+  type BinaryPointMethod,
+  type WordLengthEvidence,
+} from '../src/report/index.js';
 import { findWeightedLayers, roundToNearest, withBiases } from '../src/solve/index.js';
 import { tensor, toFloat32, type Tensor } from '../src/tensor/index.js';
 import { inFolder, type BenchModel } from './models.js';
@@ -28,12 +35,17 @@ export interface IntegerBench {
   readonly plan: Plan;
   readonly emitted: EmittedIntegers;
   readonly qdq: Model;
+  readonly words?: WordLengthEvidence;
+  readonly points?: BinaryPointEvidence;
   /** Values of a float weight. */
   weights(initializer: string): Float32Array;
 }
 
 export interface IntegerSettings extends Partial<PlanSettings> {
   readonly fit?: FitMethod;
+  /** In place of `fit`. */
+  readonly binaryPoint?: BinaryPointMethod;
+  readonly wordLength?: WordLengthOptions;
 }
 
 /** GELU and 16-bit types exist as operators and QDQ types from here on. */
@@ -43,7 +55,7 @@ const OPSET = 21;
 export async function integerBenchModel(
   folder: string,
   model: BenchModel,
-  { fit = 'range', ...formats }: IntegerSettings,
+  { fit: given = 'range', binaryPoint, wordLength, ...formats }: IntegerSettings,
 ): Promise<IntegerBench> {
   const settings: PlanSettings = { ...DEFAULT_SETTINGS, ...formats, target: 'integer' };
   const read = await loadModel(join(folder, model.model), Math.max(OPSET, opsetForSettings(settings)), ctx);
@@ -54,9 +66,24 @@ export async function integerBenchModel(
   const skeleton = planQuantization(loaded.model, loaded.types, settings);
   const source = { kind: 'data', spec: inFolder(folder, model.calibration) } as const;
   const statistics = await statisticsFrom(loaded, source, valuesToCalibrate(skeleton), ctx);
-  const method = fit === 'range' ? 'minmax' : 'mse';
-  const planned = preferUnsigned(skeleton, (value) => statistics.tensors.get(value)?.min);
-  const plan = guardBiases(assignRanges(planned, statistics, { method }, ctx), loaded.model.graph);
+  const method = given === 'range' ? 'minmax' : 'mse';
+  const unsized = preferUnsigned(skeleton, (value) => statistics.tensors.get(value)?.min);
+  const sized =
+    wordLength === undefined ? undefined : assignWordLengths(loaded, unsized, statistics, wordLength, true);
+  const planned = sized?.plan ?? unsized;
+  const points =
+    binaryPoint === undefined
+      ? { plan: assignRanges(planned, statistics, { method }, ctx), weightRange: given }
+      : await chooseBinaryPoints(
+          binaryPoint,
+          loaded,
+          planned,
+          statistics,
+          { spec: source.spec, effort: 'balanced' },
+          ctx,
+        );
+  const fit = points.weightRange;
+  const plan = guardBiases(points.plan, loaded.model.graph);
   const rounded = roundToNearest(loaded.model.graph, plan, fit);
   const effort = { effort: 'balanced' } as const;
   const { weights: solved, ...layers } = await solveLayers(
@@ -75,6 +102,8 @@ export async function integerBenchModel(
   );
   return {
     plan,
+    ...(sized === undefined ? {} : { words: sized.evidence }),
+    ...('evidence' in points ? { points: points.evidence } : {}),
     weights: (name) => toFloat32(loadTensor(required(loaded.model.graph.initializers.get(name), name), name)),
     emitted: await emitInteger(layers.model, plan, solved, loaded.types, calibrated),
     qdq: emitQdq(layers.model, plan, solved),

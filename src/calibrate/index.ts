@@ -4,7 +4,8 @@ export { collect, type CollectOptions } from './collect.js';
 export { extremeSupport, outOfRange, type OutOfRange } from './diagnostics.js';
 export { mergeStatistics } from './merge.js';
 export { hashModel } from './model-hash.js';
-export { assignRanges } from './ranges/assign-ranges.js';
+export { assignRanges, sketchOf } from './ranges/assign-ranges.js';
+export { asSample, distributionOf, type Distribution } from './ranges/distribution.js';
 export { rangesByLayerError } from './ranges/layer-error.js';
 export {
   RANGE_METHODS,

@@ -14,6 +14,8 @@ const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) =
   'smooth-alpha': (text: string) => (text === 'auto' ? text : Number(text)),
   'max-drop': (text: string) => Number(text),
   accumulator: (text: string) => Number(text),
+  resolution: (text: string) => Number(text),
+  epsilon: (text: string) => Number(text),
   rows: parseRows,
   'eval-rows': parseRows,
   input: parseInputs,

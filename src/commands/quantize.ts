@@ -20,6 +20,10 @@ const KEYS: FlagKeys = {
   emit: ['quantize', 'emit'],
   accumulator: ['quantize', 'accumulator'],
   'weight-range': ['quantize', 'weightRange'],
+  'binary-point': ['quantize', 'binaryPoint'],
+  'word-length': ['quantize', 'wordLength'],
+  resolution: ['quantize', 'resolution'],
+  epsilon: ['quantize', 'epsilon'],
   solver: ['quantize', 'solver'],
   effort: ['quantize', 'effort'],
   equalize: ['quantize', 'equalize'],
@@ -78,6 +82,11 @@ export default class Quantize extends BaseCommand {
       command: '<%= config.bin %> quantize model.onnx --data train.npz --budget size=25%',
     },
     {
+      description: '6-bit fixed point whose binary points are learned:',
+      command:
+        '<%= config.bin %> quantize model.onnx --data train.npz --weights fix6 --activations fix6 --binary-point learned',
+    },
+    {
       description: 'No data at hand: activations are quantized at run time:',
       command: '<%= config.bin %> quantize model.onnx --preset dynamic',
     },
@@ -123,6 +132,25 @@ export default class Quantize extends BaseCommand {
       helpValue: 'NAME',
       description:
         'Scale of weights: range to cover the largest, mse for the least squared error, or auto for the better of the two. [default: auto]',
+    }),
+    'binary-point': Flags.string({
+      helpValue: 'NAME',
+      description:
+        'Binary points of formats that leave them open (fix8): ranges, exhaustive (least squared error), or learned by ' +
+        'gradient through blocks of the model. Replaces --method and --weight-range.',
+    }),
+    'word-length': Flags.string({
+      helpValue: 'NAME',
+      description:
+        'Bits of fixed-point formats: given, or information: for every tensor the shortest word whose histogram cannot be told from the float one. [default: given]',
+    }),
+    resolution: Flags.string({
+      helpValue: 'BINS',
+      description: 'With --word-length information: bins of the histograms. [default: 100]',
+    }),
+    epsilon: Flags.string({
+      helpValue: 'KL',
+      description: 'With --word-length information: largest KL divergence, nats. [default: 0.001]',
     }),
     solver: Flags.string({
       helpValue: 'NAME',
@@ -280,11 +308,23 @@ export default class Quantize extends BaseCommand {
   }
 
   async #show(
-    { out, manifestFile, plan, audit, layers, bytes, equalization, biases, activations }: QuantizeResult,
+    {
+      out,
+      manifest,
+      manifestFile,
+      plan,
+      audit,
+      layers,
+      bytes,
+      equalization,
+      biases,
+      activations,
+    }: QuantizeResult,
     dryRun: boolean,
   ): Promise<void> {
     const {
       activationSection,
+      evidenceSections,
       formatBytes,
       formatSection,
       kernelSection,
@@ -296,6 +336,7 @@ export default class Quantize extends BaseCommand {
     const sections = [
       ...(dryRun ? [planSection(plan)] : []),
       ...transformSections({ ...(equalization === undefined ? {} : { equalization }), biases }),
+      ...evidenceSections(manifest.formats ?? {}),
       ...(layers.length === 0 ? [] : [weightSection(layers)]),
       kernelSection(audit),
       ...(activations === undefined ? [] : [activationSection(activations)]),

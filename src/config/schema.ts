@@ -16,7 +16,7 @@ import {
   parsePattern,
   parseSparsityTarget,
 } from '../solve/index.js';
-import { METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
+import { BINARY_POINT_METHODS, METRICS, REPORTERS, parseGate, type ReporterName } from '../report/index.js';
 import { dataSchema } from './data.js';
 import { parseSelector } from './selector.js';
 
@@ -89,6 +89,10 @@ const quantize = z.strictObject({
   emit: z.enum(keys<Form>(FORMS)).exactOptional(),
   accumulator: z.int().min(8).max(32).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
+  binaryPoint: z.enum(BINARY_POINT_METHODS).exactOptional(),
+  wordLength: z.enum(['given', 'information']).exactOptional(),
+  resolution: z.int().min(2).max(10_000).exactOptional(),
+  epsilon: z.number().gt(0).max(1).exactOptional(),
   solver: solver.exactOptional(),
   equalize: z.array(z.enum(EQUALIZATIONS)).exactOptional(),
   smoothAlpha: z.union([z.literal('auto'), z.number().min(0).max(1)]).exactOptional(),

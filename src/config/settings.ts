@@ -3,12 +3,12 @@ import { type RangeChoice } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
 import { type Form } from '../emit/index.js';
-import { type FitMethod } from '../formats/index.js';
+import { WORD_LENGTH_DEFAULTS, type FitMethod, type WordLengthOptions } from '../formats/index.js';
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings, type Sparsity } from '../plan/index.js';
 import { pointRules, readPareto } from '../search/index.js';
 import { type EqualizeRequest } from '../rewrite/index.js';
 import { type BiasCorrection, type Effort, type SparsityTarget } from '../solve/index.js';
-import { type Gate, type ReporterName } from '../report/index.js';
+import { type BinaryPointMethod, type Gate, type ReporterName } from '../report/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
 
@@ -31,6 +31,8 @@ export interface QuantizeSettings {
   readonly accumulator?: number;
   readonly ranges: RangeChoice;
   readonly weightRange: FitMethod | 'auto';
+  readonly binaryPoint?: BinaryPointMethod;
+  readonly wordLength?: WordLengthOptions;
   readonly solving: {
     readonly effort: Effort;
     readonly cache?: string;
@@ -118,6 +120,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     ...(accumulator === undefined ? {} : { accumulator }),
     ranges: rangeSettings(config),
     weightRange: weightRange ?? 'auto',
+    ...formatSettings(config),
     solving: {
       effort: effort ?? 'balanced',
       ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }),
@@ -144,6 +147,40 @@ function equalizeRequest({ quantize = {} }: Config): EqualizeRequest {
     ]);
   }
   return { steps: equalize, alpha: smoothAlpha ?? 'auto', insert: smoothInsert ?? false };
+}
+
+/** How the words of fixed-point formats are chosen. */
+function formatSettings({
+  calibration = {},
+  quantize = {},
+}: Config): Pick<QuantizeSettings, 'binaryPoint' | 'wordLength'> {
+  const { binaryPoint, weightRange, wordLength, resolution, epsilon } = quantize;
+  const other = [calibration.method, weightRange].find((way) => way !== undefined && way !== 'auto');
+  if (binaryPoint !== undefined && other !== undefined) {
+    throw new FxqError(
+      'E_CONFIG',
+      `binary points by ${binaryPoint} and ranges by ${other} are asked for at once`,
+      'Leave out --method and --weight-range, or --binary-point.',
+    );
+  }
+  if (wordLength !== 'information' && (resolution !== undefined || epsilon !== undefined)) {
+    throw new FxqError(
+      'E_CONFIG',
+      'a resolution or epsilon is given, but word lengths are not chosen by information',
+      'Add --word-length information.',
+    );
+  }
+  return {
+    ...(binaryPoint === undefined ? {} : { binaryPoint }),
+    ...(wordLength !== 'information'
+      ? {}
+      : {
+          wordLength: {
+            resolution: resolution ?? WORD_LENGTH_DEFAULTS.resolution,
+            epsilon: epsilon ?? WORD_LENGTH_DEFAULTS.epsilon,
+          },
+        }),
+  };
 }
 
 /** A statistics file spares the run over the data; the data then only help to choose between range methods. */

@@ -49,6 +49,7 @@ export {
 } from './rounding.js';
 export { sampleAbsmax, sampleRange, type Sample } from './sample.js';
 export {
+  COST_ASSUMPTIONS,
   WORD_LENGTH_DEFAULTS,
   informationWordLength,
   predictCost,

@@ -9,7 +9,7 @@ import { sampleRange, type Sample } from './sample.js';
 
 /** The smallest word that keeps the information of a sample. */
 export interface WordLength {
-  /** W, sign included. */
+  /** W, with the sign bit where there is one. */
   readonly bits: number;
   /** F. */
   readonly fraction: number;
@@ -36,17 +36,20 @@ const SATURATING_STEPS = 2;
 /**
  * The smallest ⟨W, F⟩ with KL(p ‖ p̂) ≤ ε, rounding to nearest. F is found first, without clipping; then W is the width
  * that holds the range, reduced while saturation keeps the divergence below ε.
+ *
+ * @param signed false for values that are never negative: a word without a sign bit
  */
 export function informationWordLength(
   sample: Sample,
   { resolution, epsilon }: WordLengthOptions = WORD_LENGTH_DEFAULTS,
+  signed = true,
 ): WordLength {
   const range = sampleRange(sample);
   const absmax = Math.max(-range.low, range.high);
   if (absmax === 0) return { bits: 2, fraction: 0, divergence: 0 };
   const float = histogram(sample, range, resolution, (x) => x);
   const divergenceOf = (bits: number, fraction: number): number => {
-    const word = wordOf(bits, true, 'AP_SAT');
+    const word = wordOf(bits, signed, 'AP_SAT');
     const unit = 2 ** -fraction;
     return klDivergence(
       float,
@@ -61,7 +64,7 @@ export function informationWordLength(
   while (divergence > epsilon && fraction < coarsest + FRACTION_STEPS)
     divergence = divergenceOf(UNBOUNDED_BITS, ++fraction);
 
-  let bits = Math.max(2, fraction + 1 + ceilLog2(absmax + 2 ** (-fraction - 1)));
+  let bits = Math.max(2, fraction + Number(signed) + ceilLog2(absmax + 2 ** (-fraction - 1)));
   for (let step = 0; step < SATURATING_STEPS && bits > 2; step++) {
     const narrower = divergenceOf(bits - 1, fraction);
     if (narrower > epsilon) break;
@@ -116,10 +119,14 @@ export interface ModelCost {
   readonly sizeRatio: number;
 }
 
-/**
- * AdaPT's analytical model of inference. It assumes that time is proportional to the word length of the weights times
- * the operations with non-zero weights: no memory traffic, no indices for sparsity, activations not counted.
- */
+/** What {@link predictCost} takes for granted. */
+export const COST_ASSUMPTIONS = [
+  'time is proportional to the word length of the weights times the operations with non-zero weights',
+  'no memory traffic, no indices for zero weights, word lengths of activations not counted',
+  'size: one term a layer whatever its number of weights, as published',
+] as const;
+
+/** AdaPT's analytical model of inference, under {@link COST_ASSUMPTIONS}: a prediction, not a measurement. */
 export function predictCost(layers: readonly LayerCost[]): ModelCost {
   const sum = (term: (layer: LayerCost) => number): number => layers.reduce((s, layer) => s + term(layer), 0);
   const bitOperations = sum(({ macs, bits, sparsity }) => (1 - sparsity) * macs * bits);

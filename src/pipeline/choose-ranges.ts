@@ -7,22 +7,20 @@ import {
   type RangeSettings,
   type Statistics,
 } from '../calibrate/index.js';
-import { FxqError, checkAbort, required, type Context } from '../core/index.js';
+import { FxqError, checkAbort, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
-import { emitQdq } from '../emit/index.js';
-import { createRunner, openSession, type Batch, type Session } from '../engine/index.js';
+import { type Batch } from '../engine/index.js';
 import { parseFormat, type FitMethod } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
 import { guardBiases, type Plan, type PlanSettings } from '../plan/index.js';
 import { roundToNearest } from '../solve/index.js';
-import { errorSums, sqnr, toFloat32, type Tensor } from '../tensor/index.js';
+import { type LoadedModel } from './load-model.js';
+import { meanSqnr, runModel, simulate } from './output-quality.js';
 
 /** In order of preference: a later one must be better. */
 const CANDIDATES: readonly RangeMethod[] = ['minmax', 'percentile', 'mse', 'entropy', 'layer-error'];
 const SAMPLES = 64;
 const BATCH = 8;
-/** dB that count as exact, so that one untouched output does not decide. */
-const CEILING = 100;
 
 /** How ranges are chosen, or `auto` for either. */
 export interface RangeWishes {
@@ -59,7 +57,7 @@ export interface Choice extends ResolvedRanges {
  * @throws FxqError E_USAGE for `layer-error` without data
  */
 export async function chooseRanges(
-  model: Model,
+  loaded: Pick<LoadedModel, 'model' | 'types'>,
   skeleton: Plan,
   statistics: Statistics,
   wishes: RangeWishes,
@@ -68,6 +66,7 @@ export async function chooseRanges(
 ): Promise<Choice> {
   const { method, ...rest } = wishes.ranges;
   const { weightRange } = wishes;
+  const { model } = loaded;
   if (spec === undefined) return withoutData(skeleton, wishes, ctx);
   const samples = await firstBatches(model, spec, ctx);
   const layered = once(() => planByLayers(model, skeleton, statistics, samples, ctx));
@@ -79,7 +78,7 @@ export async function chooseRanges(
   const [first, ...others] = methods as [RangeMethod, ...RangeMethod[]];
   const ways: readonly FitMethod[] = weightRange === 'auto' ? ['range', 'mse'] : [weightRange];
   const progress = ctx.start('Choosing range methods', methods.length + 2 * (ways.length - 1));
-  const measure = await createMeasure(model, statistics, rest, samples, ctx);
+  const measure = await createMeasure(loaded, statistics, rest, samples, ctx);
   const trials: Trial[] = [];
   const run = async (candidate: RangeMethod, weights: FitMethod): Promise<void> => {
     if (trials.some((t) => t.method === candidate && t.weightRange === weights)) return;
@@ -153,25 +152,21 @@ function bestOf(trials: readonly Trial[]): Trial {
 
 /** A function that quantizes a plan with given methods and says how close the outputs come. */
 async function createMeasure(
-  model: Model,
+  loaded: Pick<LoadedModel, 'model' | 'types'>,
   statistics: Statistics,
   settings: Omit<RangeSettings, 'method'>,
   { batches, carry }: Samples,
   ctx: Context,
 ): Promise<(plan: Plan, method: RangeMethod, weightRange: FitMethod) => Promise<number>> {
-  const runModel = async (candidate: Model): Promise<ReadonlyMap<string, Tensor>[]> => {
-    const session = await openSession(candidate, { threads: ctx.threads });
-    const results = await runAll(session, batches, carry);
-    await session.release();
-    return results;
-  };
-  const reference = await runModel(model);
+  const { model } = loaded;
+  const reference = await runModel(model, batches, carry, ctx);
   const quiet = { ...ctx, note: () => undefined };
   return async (skeleton, method, weightRange) => {
     const ranged = assignRanges(skeleton, statistics, { ...settings, method }, quiet);
     const plan = guardBiases(ranged, model.graph);
     const weights = roundToNearest(model.graph, plan, weightRange);
-    return meanSqnr(reference, await runModel(emitQdq(model, plan, weights)));
+    const candidate = await simulate(loaded, plan, weights);
+    return meanSqnr(reference, await runModel(candidate, batches, carry, ctx));
   };
 }
 
@@ -186,37 +181,4 @@ async function firstBatches(model: Model, spec: DataSpec, ctx: Context): Promise
   const batches: Batch[] = [];
   for await (const batch of data.batches(BATCH, 0, Math.min(SAMPLES, data.samples))) batches.push(batch);
   return { batches, carry: data.carry };
-}
-
-/** Every floating-point output of every batch. */
-async function runAll(
-  session: Session,
-  batches: readonly Batch[],
-  carry: ReadonlyMap<string, string>,
-): Promise<ReadonlyMap<string, Tensor>[]> {
-  const names = session.outputs.filter((o) => o.dtype === 'float32').map((o) => o.name);
-  const runner = createRunner(session, carry);
-  const results: ReadonlyMap<string, Tensor>[] = [];
-  for (const { inputs } of batches) results.push(await runner.run(inputs, names));
-  return results;
-}
-
-function meanSqnr(
-  reference: readonly ReadonlyMap<string, Tensor>[],
-  outputs: readonly ReadonlyMap<string, Tensor>[],
-): number {
-  const names = [...(reference[0]?.keys() ?? [])];
-  const each = names.map((name) => {
-    const total = reference.reduce(
-      (sums, batch, i) =>
-        errorSums(
-          toFloat32(required(batch.get(name), name)),
-          toFloat32(required(outputs[i]?.get(name), name)),
-          sums,
-        ),
-      errorSums([], []),
-    );
-    return Math.min(sqnr(total), CEILING);
-  });
-  return each.reduce((a, b) => a + b, 0) / Math.max(each.length, 1);
 }

@@ -4,6 +4,7 @@ import { FxqError, canonicalJson, readInput, writeOutput } from '../core/index.j
 import { type Plan } from '../plan/index.js';
 import { type EqualizeReport } from '../rewrite/index.js';
 import { type BiasReport, type LayerReport } from '../solve/index.js';
+import { type FormatEvidence } from '../report/index.js';
 
 export interface Manifest {
   readonly manifestVersion: 1;
@@ -23,6 +24,8 @@ export interface Manifest {
   readonly activations?: unknown;
   /** What bias correction did, by initializer. */
   readonly biases?: Readonly<Record<string, BiasReport>>;
+  /** What choosing the number formats found out. */
+  readonly formats?: FormatEvidence;
 }
 
 /** `model.int8.onnx` → `model.int8.fxq.json`. */

@@ -1,6 +1,6 @@
 /** The main program: a float model and calibration data in, a quantized model and its manifest out. */
 import { existsSync, realpathSync } from 'node:fs';
-import { assignRanges, hashModel, type RangeChoice } from '../calibrate/index.js';
+import { assignRanges, hashModel, type RangeChoice, type Statistics } from '../calibrate/index.js';
 import { FxqError, canonicalJson, checkAbort, writeOutputs, type Context, type Note } from '../core/index.js';
 import {
   emitModel,
@@ -11,7 +11,7 @@ import {
   type Form,
 } from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
-import { type FitMethod } from '../formats/index.js';
+import { parseFormat, type FitMethod, type WordLengthOptions } from '../formats/index.js';
 import { opsetOf, storedTensors, tensorBytes, writeModel, type Model } from '../onnx/index.js';
 import {
   guardBiases,
@@ -39,17 +39,21 @@ import {
   type SaturationRisk,
   type SparsityTarget,
 } from '../solve/index.js';
+import { type BinaryPointEvidence, type BinaryPointMethod, type FormatEvidence } from '../report/index.js';
+import { chooseBinaryPoints } from './binary-points.js';
 import { withSparseActivations, type ActivationSparsity } from './activation-sparsity.js';
 import { chooseRanges, unmeasuredWeightRange, type Choice } from './choose-ranges.js';
 import { equalize } from './equalize.js';
 import { correctSolutions, type BiasChoice } from './correct-biases.js';
 import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
+import { formatEvidence } from './format-evidence.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
 import { packSparse, sidecarPath } from './sparse.js';
 import { solveLayers, type SolverRequest } from './solve-layers.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
+import { assignWordLengths } from './word-lengths.js';
 
 export interface QuantizeRequest {
   readonly model: string;
@@ -60,6 +64,10 @@ export interface QuantizeRequest {
   readonly ranges: RangeChoice;
   /** How weight scales are chosen before rounding. */
   readonly weightRange: FitMethod | 'auto';
+  /** How binary points are chosen, in place of the two above. */
+  readonly binaryPoint?: BinaryPointMethod;
+  /** Words of fixed-point formats by information content. */
+  readonly wordLength?: WordLengthOptions;
   /** Calibration data, or a file written by `fxq calibrate`; neither when no activation is quantized ahead of time. */
   readonly statistics?: StatisticsSource;
   /** How much work solvers may do, and where they keep finished layers. */
@@ -152,6 +160,14 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     samples: request.emit === 'cpp' ? await samplesToReplay(loaded.model, spec, ctx) : [],
   });
   checkAbort(ctx);
+  const written = {
+    source: layers.model,
+    plan: solved.plan,
+    solved: layers.weights,
+    emit: request.emit,
+    model,
+  };
+  const evidence = { ...calibrated.evidence, ...(await formatEvidence(written, spec, ctx)) };
   const sidecar = await packSparse(model, layers, solved.plan);
   const audit = await auditKernels(model);
   const manifest: Manifest = {
@@ -170,6 +186,8 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       ...(equalization === undefined ? {} : { equalize: request.equalize }),
       ...(correction === 'none' ? {} : { biasCorrection: correction }),
       ...calibrated.choice,
+      ...(request.binaryPoint === undefined ? {} : { binaryPoint: request.binaryPoint }),
+      ...(request.wordLength === undefined ? {} : { wordLength: request.wordLength }),
     },
     plan: withWeights(solved.plan, layers.weights),
     weights: Object.fromEntries(layers.reports.map((report) => [report.weight, report])),
@@ -178,6 +196,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     ...(layers.biases.length === 0
       ? {}
       : { biases: Object.fromEntries(layers.biases.map((report) => [report.bias, report])) }),
+    ...(Object.keys(evidence).length === 0 ? {} : { formats: evidence }),
   };
   const manifestFile = manifestPath(request.out);
   if (request.locked) checkLock(manifest, manifestFile);
@@ -211,9 +230,14 @@ const bytesOf = ({ graph }: Model): number =>
   [...storedTensors(graph)].reduce((sum, stored) => sum + tensorBytes(stored), 0);
 
 /** The opset that formats need, and gradients where blocks are learned. */
-function opsetOfRequest({ plan }: QuantizeRequest): number {
-  const learns = [plan, ...plan.nodes].some((rule) => rule.solver === BLOCK_SOLVER);
-  return Math.max(opsetForSettings(plan), learns ? GRADIENT_OPSET : 0);
+function opsetOfRequest({ plan, binaryPoint, wordLength }: QuantizeRequest): number {
+  const solvesBlocks = [plan, ...plan.nodes].some((rule) => rule.solver === BLOCK_SOLVER);
+  const learns = solvesBlocks || binaryPoint === 'learned';
+  return Math.max(
+    opsetForSettings(plan),
+    learns ? GRADIENT_OPSET : 0,
+    wordLength === undefined ? 0 : parseFormat('fix16').opset,
+  );
 }
 
 /** The prepared model, with channels evened out where that is asked for. */
@@ -265,6 +289,7 @@ interface CalibratedPlan {
   readonly dataHash: string | null;
   readonly synthetic: boolean;
   readonly choice: Omit<Choice, 'plan'>;
+  readonly evidence: FormatEvidence;
   /** Extremes seen, by activation id. */
   readonly ranges: CalibratedRanges;
 }
@@ -291,6 +316,7 @@ async function calibratePlan(
       dataHash: null,
       synthetic: false,
       choice: withoutActivations(request),
+      evidence: {},
       ranges: new Map(),
     };
   if (request.statistics === undefined) {
@@ -301,18 +327,51 @@ async function calibratePlan(
   }
   const statistics = await statisticsFrom(loaded, request.statistics, valuesToCalibrate(skeleton), ctx);
   const planned = preferUnsigned(skeleton, (value) => statistics.tensors.get(value)?.min);
-  const { spec } = request.statistics;
-  const { plan: chosen, ...choice } = await chooseRanges(
-    loaded.model,
+  const { wordLength, binaryPoint } = request;
+  const sized =
+    wordLength === undefined
+      ? undefined
+      : assignWordLengths(loaded, planned, statistics, wordLength, binaryPoint === undefined);
+  const scaled = await chooseScales(sized?.plan ?? planned, loaded, statistics, request, ctx);
+  const plan = guardBiases(scaled.plan, loaded.model.graph);
+  const { dataHash, synthetic } = statistics;
+  const evidence = {
+    ...(scaled.points === undefined ? {} : { binaryPoints: scaled.points }),
+    ...(sized === undefined ? {} : { wordLengths: sized.evidence }),
+  };
+  const ranges = calibratedRanges(plan, statistics);
+  return { plan, dataHash, synthetic, choice: scaled.choice, evidence, ranges };
+}
+
+interface ScaledPlan {
+  readonly plan: Plan;
+  readonly choice: Omit<Choice, 'plan'>;
+  readonly points?: BinaryPointEvidence;
+}
+
+/** Scales of all activations: by ranges, or as binary points. */
+async function chooseScales(
+  planned: Plan,
+  loaded: LoadedModel,
+  statistics: Statistics,
+  request: QuantizeRequest,
+  ctx: Context,
+): Promise<ScaledPlan> {
+  const { binaryPoint, solving } = request;
+  const spec = request.statistics?.spec;
+  if (binaryPoint === undefined) {
+    const { plan, ...choice } = await chooseRanges(loaded, planned, statistics, request, spec, ctx);
+    return { plan: assignRanges(plan, statistics, choice.ranges, ctx), choice };
+  }
+  const { plan, ranges, weightRange, evidence } = await chooseBinaryPoints(
+    binaryPoint,
+    loaded,
     planned,
     statistics,
-    request,
-    spec,
+    { spec, effort: solving.effort },
     ctx,
   );
-  const plan = guardBiases(assignRanges(chosen, statistics, choice.ranges, ctx), loaded.model.graph);
-  const { dataHash, synthetic } = statistics;
-  return { plan, dataHash, synthetic, choice, ranges: calibratedRanges(plan, statistics) };
+  return { plan, choice: { ranges: { method: ranges }, weightRange, trials: [] }, points: evidence };
 }
 
 interface SolvedPlan {

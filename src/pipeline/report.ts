@@ -109,6 +109,7 @@ export async function report(
     ...weightsBeside(quantized),
     tensors,
     ...transformsBeside(quantized),
+    ...evidenceBeside(quantized),
     ...(deltas === undefined ? {} : { baseline: deltas }),
     notes,
     gates,
@@ -171,6 +172,14 @@ function transformsBeside({ path, model }: ModelFile): Pick<ReportResult, 'trans
       ...(biases === undefined ? {} : { biases: Object.values(biases) }),
     },
   };
+}
+
+/** What the manifest beside the model says about its number formats, when it is the manifest of this very model. */
+function evidenceBeside({ path, model }: ModelFile): Pick<ReportResult, 'evidence'> {
+  const file = manifestPath(path);
+  if (!existsSync(file)) return {};
+  const { formats, hashes } = readManifest(file);
+  return formats === undefined || hashes.output !== hashModel(model) ? {} : { evidence: formats };
 }
 
 /** Labels without a metric ask for top-1. */

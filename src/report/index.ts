@@ -1,5 +1,7 @@
 /** report: what quantization cost and gained — evaluation, error per layer, sizes, latency, gates, and their reporters. */
 export { readBaseline } from './baseline.js';
+export * from './evidence.js';
+export { evidenceSections } from './evidence-sections.js';
 export { evaluate, type Evaluation, type LabelledBatch } from './evaluate.js';
 export { checkGates, parseGate, type Gate } from './gates.js';
 export { measureLatency } from './latency.js';

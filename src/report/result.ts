@@ -9,6 +9,7 @@ import {
   type NetworkSparsity,
   type SparsityTarget,
 } from '../solve/index.js';
+import { type FormatEvidence } from './evidence.js';
 
 /** Raised when a field changes its meaning or goes away; added fields leave it as it is. */
 export const SCHEMA_VERSION = 1;
@@ -188,6 +189,8 @@ export interface ReportResult {
   readonly transforms?: Transforms;
   /** Zeros and small values among activations, where asked for. */
   readonly activations?: ActivationsResult;
+  /** What choosing the number formats found out, from the manifest beside the model. */
+  readonly evidence?: FormatEvidence;
   readonly baseline?: readonly BaselineDelta[];
   readonly notes: readonly Note[];
   /** Failed gates first, worst first. */

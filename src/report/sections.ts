@@ -2,6 +2,7 @@
 import { sumsProducts, type AccumulatorWidth } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type Plan } from '../plan/index.js';
+import { evidenceSections } from './evidence-sections.js';
 import { type LatencyResult, type LayerResult, type ReportResult, type SizeResult } from './result.js';
 import { ROW_LIMIT, cell, counted, left, right, type Cell, type Section, type Tone } from './section.js';
 import { weightSection } from './weight-section.js';
@@ -22,6 +23,7 @@ export function sectionsOf(result: ReportResult): Section[] {
     ...(result.accumulators === undefined ? [] : [accumulatorSection(result.accumulators)]),
     ...(result.transforms === undefined ? [] : transformSections(result.transforms)),
     ...(result.activations === undefined ? [] : [activationSection(result.activations)]),
+    ...evidenceSections(result.evidence ?? {}),
     layers(result.layers),
     baseline(result),
     notes(result),

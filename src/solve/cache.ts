@@ -16,12 +16,14 @@ const GENERATION = 1;
 
 /** Hash of all that determines a solution: the problem, numbers included, the solver, its settings and the seed. */
 export function problemKey(problem: LayerProblem, solver: string, settings: unknown, seed: number): string {
-  const { weight, moments, heldOut, importance, mask, sharing, minimumScale, ...rest } = problem;
+  const { weight, moments, heldOut, importance, mask, sharing, minimumScale, givenScale, ...rest } = problem;
   const arrays = [
     weight,
     ...momentArrays(moments),
     ...(heldOut === undefined ? [] : momentArrays(heldOut)),
-    ...[importance, mask, sharing.rowSet, sharing.block, minimumScale].flatMap((a) => a ?? new Uint8Array()),
+    ...[importance, mask, sharing.rowSet, sharing.block, minimumScale, givenScale].flatMap(
+      (a) => a ?? new Uint8Array(),
+    ),
   ];
   const facts = canonicalJson({
     GENERATION,

@@ -40,16 +40,14 @@ export function nextCode(
 }
 
 /** All codes, nearest to `x` first. */
-export function* codesByDistance(grid: WeightGrid, x: number): Generator<number> {
-  const { low, high, levels } = grid;
-  if (levels !== undefined) {
-    yield* levels.toSorted((a, b) => Math.abs(a - x) - Math.abs(b - x));
-    return;
-  }
-  let below = Math.min(Math.floor(x), high);
-  let above = Math.max(below + 1, low);
-  while (below >= low || above <= high) {
-    const down = below >= low && (above > high || x - below <= above - x);
-    yield down ? below-- : above++;
+export function* codesByDistance({ low, high, levels }: WeightGrid, x: number): Generator<number> {
+  // Positions on the grid: the codes themselves, or their places among the levels.
+  const [first, last] = levels === undefined ? [low, high] : [0, levels.length - 1];
+  const code = (at: number): number => (levels === undefined ? at : (levels[at] as number));
+  let below = Math.min(levels === undefined ? Math.floor(x) : levelsBelow(levels, x) - 1, last);
+  let above = Math.max(below + 1, first);
+  while (below >= first || above <= last) {
+    const down = below >= first && (above > last || x - code(below) <= code(above) - x);
+    yield code(down ? below-- : above++);
   }
 }

@@ -4,7 +4,13 @@ export { findSaturation, scalesWithoutSaturation, type SaturationRisk } from './
 export * from './sparsity/index.js';
 export { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js';
 export { fromMatrix, matrixSize, scaleLayout, toMatrix, type WeightLayout } from './weight-layout.js';
-export { collectMoments, type LayerData, type MomentsOptions, type SplitMoments } from './moments/collect.js';
+export {
+  collectMoments,
+  fitSamples,
+  type LayerData,
+  type MomentsOptions,
+  type SplitMoments,
+} from './moments/collect.js';
 export { type InputMoments } from './moments/sums.js';
 export { descent } from './descent.js';
 export { gptq } from './gptq.js';
@@ -24,6 +30,8 @@ export {
   type PlannedProblem,
 } from './layer-problem.js';
 export { autoSolver, isWorthSolving } from './auto-solver.js';
+export { learnBinaryPoints, type LearnedPoints } from './binary-point/learn.js';
+export { hasGradient, hasOpenPoint } from './binary-point/points.js';
 export { folderCache, type LayerCache } from './cache.js';
 export {
   solvableLayers,

@@ -1,6 +1,6 @@
 /** From a planned weight to the problem solvers see, and from their answer back to codes in the model's layout. */
-import { FxqError } from '../core/index.js';
-import { parseFormat, type NumberFormat } from '../formats/index.js';
+import { FxqError, required } from '../core/index.js';
+import { parseFormat, raiseScale, type NumberFormat } from '../formats/index.js';
 import { type Graph } from '../onnx/index.js';
 import { isSymmetricWeight, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
 import { layerWeight, type WeightedLayer } from './layers.js';
@@ -110,6 +110,7 @@ export function planProblem(
   const least = quantization.minimumScale;
   const weight = layerWeight(graph, layer);
   const format = parseFormat(quantization.format);
+  const given = quantization.scale.map((s, i) => raiseScale(format, s, least?.[i] ?? 0));
   const problem: LayerProblem = {
     name: layer.weight,
     rows,
@@ -122,6 +123,9 @@ export function planProblem(
     grid: isPower(format) ? powerGridOf(format, weight, sharing) : gridOf(format.name),
     sharing,
     ...(least === undefined ? {} : { minimumScale: Float64Array.from(index, (i) => least[i] ?? 0) }),
+    ...(given.length === 0
+      ? {}
+      : { givenScale: Float64Array.from(index, (i) => required(given[i], layer.weight)) }),
   };
   return { layer, problem, scaleIndex: index };
 }

@@ -81,6 +81,8 @@ export interface LayerProblem {
   readonly sharing: ScaleSharing;
   /** Least scale of every cell, [sets · blocks]. */
   readonly minimumScale?: Float64Array;
+  /** Scales that the plan has already, one a cell; only on grids whose scales do not move. */
+  readonly givenScale?: Float64Array;
 }
 
 /** Codes with their parameters: what every solver looks for. */

@@ -27,11 +27,14 @@ export function fitScales(problem: LayerProblem, rule: 'absmax' | 'mse'): CellPa
 export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic: Quadratic): CellParameters;
 export function fitScales(problem: LayerProblem, rule: ScaleRule, quadratic?: Quadratic): CellParameters {
   const cells = problem.sharing.sets * problem.sharing.blocks;
+  if (problem.givenScale !== undefined)
+    return { scale: Float64Array.from(problem.givenScale), zeroPoint: new Int32Array(cells) };
   const fitted = { scale: new Float64Array(cells), zeroPoint: new Int32Array(cells) };
   for (const [cell, values] of cellValues(problem).entries()) {
     const { scale, zeroPoint } =
       rule === 'absmax' ? covering(rangeOf(values), problem.grid, 1) : leastSquares(values, problem.grid);
-    fitted.scale[cell] = Math.fround(Math.max(scale, problem.minimumScale?.[cell] ?? 0));
+    const least = problem.minimumScale?.[cell] ?? 0;
+    fitted.scale[cell] = Math.fround(scale >= least ? scale : raised(least, problem.grid));
     fitted.zeroPoint[cell] = zeroPoint;
   }
   const isFree = (problem.grid.scale ?? 'float') === 'float';
@@ -108,6 +111,11 @@ function covering({ min, max }: Range, grid: WeightGrid, share: number): Candida
 function snapped(scale: number, { scale: rule = 'float' }: WeightGrid): number {
   if (rule === 'float') return scale;
   return rule === 'power-of-two' ? 2 ** Math.ceil(Math.log2(scale)) : rule;
+}
+
+/** The least scale of the grid's kind that is not below a minimum. */
+function raised(minimum: number, { scale: rule = 'float' }: WeightGrid): number {
+  return rule === 'float' ? minimum : 2 ** Math.ceil(Math.log2(minimum));
 }
 
 /** Least Σ(ŵ − w)² over clipping ranges, coarse then fine, and for asymmetric grids the neighbouring zero points. */

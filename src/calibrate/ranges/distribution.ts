@@ -1,5 +1,6 @@
 /** A sketch as a piecewise uniform distribution, from which every range method works. */
 import { FxqError } from '../../core/index.js';
+import { type Sample } from '../../formats/index.js';
 import { BINS_BY_VALUE, binBounds } from '../sketch.js';
 import { type TensorStatistics } from '../statistics.js';
 
@@ -43,6 +44,25 @@ export function distributionOf({ name, histogram, ...extremes }: TensorStatistic
     return { low: within(low), high: within(high), count: histogram[bin] ?? 0 };
   });
   return { min, max, segments, count: segments.reduce((sum, s) => sum + s.count, 0) };
+}
+
+/** Values that stand for a segment that is not a point. */
+const POINTS = 4;
+
+/** A distribution as values with how often they occur. */
+export function asSample({ segments }: Distribution): Required<Sample> {
+  const points = segments.flatMap(({ low, high, count }) =>
+    low === high
+      ? [{ value: low, count }]
+      : Array.from({ length: POINTS }, (_, i) => ({
+          value: low + ((high - low) * (i + 0.5)) / POINTS,
+          count: count / POINTS,
+        })),
+  );
+  return {
+    values: Float64Array.from(points, (p) => p.value),
+    counts: Float64Array.from(points, (p) => p.count),
+  };
 }
 
 /** The distribution of |x|. */
