@@ -200,7 +200,7 @@ class QdqEmitter {
     return result;
   }
 
-  /** onnxruntime 1.30 fuses Conv and Gemm with 2-bit weights into integer operators that do not take them. */
+  /** onnxruntime 1.30 fuses Conv, Gemm and MatMul with 2-bit weights into integer operators that do not take them. */
   #breaksFusion(initializer: string, format: string): boolean {
     const isTwoBit = /^u?int2$/.test(parseFormat(format).dtype);
     return (
