@@ -13,6 +13,7 @@ export {
 export {
   emitInteger,
   fitAccumulators,
+  narrowLayers,
   sumsProducts,
   type AccumulatorWidth,
   type CalibratedRanges,

@@ -29,8 +29,8 @@ const FITS: Readonly<Record<BinaryPointMethod, { ranges: RangeMethod; weights: F
 /** Samples that learning sees in every step, and its work. */
 const LEARNING: Readonly<Record<Effort, { samples: number; steps: number; sweeps: number }>> = {
   fast: { samples: 16, steps: 100, sweeps: 1 },
-  balanced: { samples: 32, steps: 200, sweeps: 2 },
-  best: { samples: 64, steps: 400, sweeps: 3 },
+  balanced: { samples: 64, steps: 200, sweeps: 2 },
+  best: { samples: 128, steps: 400, sweeps: 3 },
 };
 
 /** Samples of each part on which the ways are compared, at most, and of one run. */

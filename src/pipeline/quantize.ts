@@ -47,6 +47,7 @@ import { equalize } from './equalize.js';
 import { correctSolutions, type BiasChoice } from './correct-biases.js';
 import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
+import { solveWithin } from './fit-widths.js';
 import { formatEvidence } from './format-evidence.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
@@ -134,22 +135,30 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       : read;
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
-  const solved = await fitWidths(
+  const rounded = await fitWidths(
     loaded,
     solve(loaded.model, calibrated, request, ctx),
     calibrated,
     request,
     ctx,
   );
-  const layers = await correctSolutions(
-    loaded.model,
-    await solveLayers(loaded.model, solved.plan, solved.weights, spec, request.solving, ctx),
-    solved.plan,
-    correction,
-    request.plan,
-    spec,
-    ctx,
-  );
+  const fitted = await solveWithin(request.accumulator, rounded.plan, loaded.types, async (plan) => {
+    const weights =
+      plan === rounded.plan
+        ? rounded.weights
+        : roundToNearest(loaded.model.graph, plan, calibrated.choice.weightRange);
+    return correctSolutions(
+      loaded.model,
+      await solveLayers(loaded.model, plan, weights, spec, request.solving, ctx),
+      plan,
+      correction,
+      request.plan,
+      spec,
+      ctx,
+    );
+  });
+  const solved = { ...rounded, plan: fitted.plan };
+  const layers = fitted.answer;
   const { model, files } = await emitModel(request.emit, {
     model: layers.model,
     plan: solved.plan,

@@ -175,6 +175,16 @@ describe('integer models', () => {
     expect(shiftAdds.map((c) => c.shifts)).toEqual(table.weights.map((w) => w.shiftAdds.shifts));
   });
 
+  it('keep to a width also with weights that a solver chose', async () => {
+    const plan = { weights: 'fix6', activations: 'fix6', granularity: 'channel', solver: 'gptq' } as const;
+    await run(request('narrow.onnx', plan, { emit: 'integer', accumulator: 14 }));
+    const table = JSON.parse(readFileSync(join(folder, 'narrow.integer.json'), 'utf8')) as {
+      accumulators: { kind: string; bits: number }[];
+    };
+    const sums = table.accumulators.filter(({ kind }) => /convolution|matrix-product/.test(kind));
+    expect(Math.max(...sums.map((sum) => sum.bits))).toBeLessThanOrEqual(14);
+  });
+
   it('are measured as such where QDQ lacks the rounding mode', async () => {
     const plan = { weights: 'fix8', activations: 'fix8:AP_TRN:AP_SAT', granularity: 'channel' } as const;
     const changes = { emit: 'integer', ranges: { method: 'auto' } } as const;

@@ -4,7 +4,7 @@ import { type Plan } from '../../plan/index.js';
 import { type SolvedWeights } from '../qdq.js';
 import { lowerToIntegers } from './lower.js';
 import { type LoweringInput } from './lowering.js';
-import { accumulatorWidths, narrowAccumulators, sumsProducts } from './widths.js';
+import { accumulatorWidths, narrowAccumulators, sumsProducts, type NarrowedPlan } from './widths.js';
 
 /** Rounding can leave a channel one bit above the limit, once or twice. */
 const MOST_ROUNDS = 8;
@@ -14,6 +14,12 @@ export interface FittedPlan {
   readonly solved: SolvedWeights;
   /** Layers whose weights got coarser, with the number of channels. */
   readonly narrowed: ReadonlyMap<string, number>;
+}
+
+/** The plan with larger scales for layers whose sums exceed a width with given weights, and these layers. */
+export async function narrowLayers(input: LoweringInput, limit: number): Promise<NarrowedPlan> {
+  const { program } = await lowerToIntegers(input);
+  return narrowAccumulators(input.plan, program, input.solved, limit);
 }
 
 /**

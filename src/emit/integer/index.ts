@@ -9,7 +9,7 @@ export {
 } from './accumulator.js';
 export { broadcastDims, broadcastIndex, type Codes } from './codes.js';
 export { emitInteger, type EmittedIntegers } from './emit.js';
-export { fitAccumulators, type FittedPlan } from './fit-accumulators.js';
+export { fitAccumulators, narrowLayers, type FittedPlan } from './fit-accumulators.js';
 export { interpret, type AccumulatorPeak, type InterpreterResult } from './interpret.js';
 export { RULES, lowerToIntegers, type Lowered } from './lower.js';
 export { type LoweringInput } from './lowering.js';
