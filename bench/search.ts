@@ -1,7 +1,7 @@
 /**
  * Mixed precision on real models: searched assignments against uniform widths and against their own reverse, all written
  * by the same solver and judged on rows that the search never saw.
- * Usage: npm run bench -- search FOLDER [model …] [--by size,bops]; prints the tables of docs/search.md.
+ * Usage: npm run bench -- search FOLDER [model …] [--by size,bops] [--widths 8,4]; prints the tables of docs/results.md.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -131,10 +131,11 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
     const found: Quality[] = [];
     for (const c of [choice, mixed.choice, ...(wrong === undefined ? [] : [wrong.choice])])
       found.push(await judge(await write(at(open, c))));
-    if (wrong === undefined) found.push({ top1: NaN, kl: NaN, error: NaN });
+    const column = (of: (q: Quality) => string): string[] =>
+      [0, 1, 2].map((k) => (found[k] === undefined ? '' : of(found[k])));
     const cells = [
-      ...found.map((q) => q.top1.toFixed(2)),
-      ...found.map((q) => `${q.kl.toExponential(2)} ± ${q.error.toExponential(0)}`),
+      ...column((q) => q.top1.toFixed(2)),
+      ...column((q) => `${q.kl.toExponential(2)} ± ${q.error.toExponential(0)}`),
     ];
     const formats = assignmentOf(open.space, mixed.choice);
     const counts = new Map<string, number>();

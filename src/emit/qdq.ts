@@ -207,7 +207,7 @@ class QdqEmitter {
       isTwoBit &&
       Object.values(this.#plan.nodes).some(
         (n) =>
-          (n.opType === 'Conv' || n.opType === 'Gemm') &&
+          ['Conv', 'Gemm', 'MatMul'].includes(n.opType) &&
           n.decision === 'static' &&
           Object.values(n.weights).includes(initializer),
       )

@@ -194,11 +194,18 @@ const twoBits = {
       b: float32[8] = random(seed=2, scale=0.3)
       y = Gemm<transB=1>(x, w, b)
     }`,
+  MatMul: model`
+    opset 25
+    (float32[N,64] x) => (float32[N,8] y) {
+      w: float32[64,8] = random(seed=1, scale=0.3)
+      y = MatMul(x, w)
+    }`,
 };
 
 it.each([
   ['Conv', [2, 4, 8, 8]],
   ['Gemm', [8, 64]],
+  ['MatMul', [8, 64]],
 ] as const)(
   'keeps a 2-bit %s with quantized activations from a fusion the runtime cannot run',
   async (op, dims) => {
