@@ -139,6 +139,9 @@ class PlanBuilder {
     const rank = this.#scope.constants.get(operand.initializer)?.dims.length ?? 0;
     // An element-wise kernel wants both operands of one type.
     const format = operand.slot === undefined ? role.formats.activations : role.formats.weights;
+    // A table that is also the weight of the last layer has one copy, which suits the more demanding of the two.
+    const other = this.#weights.get(operand.initializer)?.format;
+    if (other !== undefined && parseFormat(other).bits > parseFormat(format).bits) return;
     this.#weights.set(operand.initializer, {
       initializer: operand.initializer,
       format,

@@ -55,6 +55,12 @@ const UNOBSERVABLE = 'values inside a subgraph are not observed during calibrati
 /** Lookup tables below this many elements stay float: there is nothing to gain. */
 const TABLE_MINIMUM = 1024;
 
+/**
+ * Format of lookup tables where narrower weights are asked for. A looked-up row is all that is known of a token, so no
+ * other weight makes up for its error: tables only become narrower by a rule that names them.
+ */
+const TABLE_FORMAT = 'int8';
+
 /** What roles depend on besides the node. */
 export interface Scope {
   readonly types: ValueTypes;
@@ -119,18 +125,25 @@ function roleOf(node: Node, scope: Scope): NodeRole {
     );
     if (refused !== undefined) return { ...stay(refused), role: 'weights', weights };
   }
-  const why =
+  const usual =
     role === support.role ? `${scope.target.name}: ${describeRole(role)}` : changedRole(role, scope);
+  const isWide = isTable && weights.length > 0 && keepsTableWide(node, formats, scope);
   return {
     node,
     role,
-    why,
-    formats,
+    why: isWide ? `${usual}; lookup tables keep ${TABLE_FORMAT} unless a rule names another format` : usual,
+    formats: isWide ? { ...formats, weights: TABLE_FORMAT } : formats,
     activations,
     weights,
     outputRequired: support.output === 'required',
     onCodes: support.onCodes === true,
   };
+}
+
+/** Whether a table would be narrower than 8 bits without a rule that says so. */
+function keepsTableWide(node: Node, { weights }: NodeFormats, { rules }: Scope): boolean {
+  const isAsked = (rules.get(node) ?? []).some((rule) => rule.weights !== undefined);
+  return !isAsked && parseFormat(weights).bits < parseFormat(TABLE_FORMAT).bits;
 }
 
 function changedRole(role: Role, { observable }: Scope): string {

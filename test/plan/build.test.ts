@@ -169,6 +169,38 @@ describe('planQuantization', () => {
     expect(dynamic.activations).toEqual({});
   });
 
+  it('keeps lookup tables at 8 bits under narrower weights, unless a rule names them', async () => {
+    const m = model`
+      opset 17
+      (int64[N] i) => (float32[N,8] y) {
+        table: float32[200,8] = random(seed=1, scale=0.2)
+        w: float32[8,8] = random(seed=2, scale=0.2)
+        e = Gather(table, i)
+        y = MatMul(e, w)
+      }`;
+    const usual = await plan(m, { weights: 'int4' });
+    expect([usual.weights.table?.format, usual.weights.w?.format]).toEqual(['int8', 'int4']);
+    expect(usual.nodes.Gather_e?.why).toContain('lookup tables keep int8');
+    const asked = await plan(m, {
+      weights: 'int4',
+      nodes: [{ match: { opType: 'Gather' }, weights: 'int4' }],
+    });
+    expect(asked.weights.table?.format).toBe('int4');
+    const wide = await plan(m, { weights: 'int16' });
+    expect(wide.weights.table?.format).toBe('int16');
+  });
+
+  it('keeps one copy of a table that is also the last weight, in the wider format', async () => {
+    const m = model`
+      opset 17
+      (int64[N] i) => (float32[N,200] y) {
+        table: float32[200,8] = random(seed=1, scale=0.2)
+        e = Gather(table, i)
+        y = Gemm<transB=1>(e, table)
+      }`;
+    expect((await plan(m, { weights: 'int4' })).weights.table?.format).toBe('int8');
+  });
+
   it('quantizes every common operator for the generic target', async () => {
     const m = model`
       opset 20
