@@ -24,7 +24,7 @@ const file = join(folder, bench.model);
 const { model: read, types } = await loadModel(file, LEAST_OPSET, ctx);
 const model = withBiases(read, findWeightedLayers(read.graph));
 const plan = planQuantization(model, types, { ...DEFAULT_SETTINGS, weights: 'int4', activations: 'float', solver: 'descent' });
-const data = await openDataSet(inFolder(folder, { ...bench.calibration, rows: [0, 512] }), feedInputs(model.graph), ctx);
+const data = await openDataSet(inFolder(folder, { ...bench.calibration, rows: [0, Number(process.env.IMG ?? 512)] }), feedInputs(model.graph), ctx);
 const layers = solvableLayers(model.graph, plan, () => true);
 for (let i = 0; i < Number(process.env.N ?? 2); i++) {
   for (const batch of [16, 64]) {

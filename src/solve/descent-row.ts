@@ -72,6 +72,8 @@ export function sweep(row: Row, columns: Columns, grid: WeightGrid): number {
     if (mask !== undefined && mask[c] === 0) continue;
     const curvature = h[c * n + c] as number;
     const slope = gradient[c] as number;
+    // Most codes stay: the best real weight is less than half a step away.
+    if (Math.abs(slope) < 0.49 * curvature * (columns.step[c] as number)) continue;
     const after = bestCode(row, columns, grid, c, slope);
     const change = (after - (codes[c] as number)) * (columns.step[c] as number);
     if (change * (2 * slope + change * curvature) >= -NOISE * change * change * curvature) continue;

@@ -11,8 +11,8 @@ import {
   type LayerState,
   type Row,
 } from './descent-row.js';
-import { gptqCodes, gptqFactors } from './gptq.js';
 import { multiply } from './linear-algebra.js';
+import { plainMatrices, type Matrices } from './matrices.js';
 import { productsByGroup } from './measure.js';
 import { baseline, settle } from './nearest.js';
 import { dequantize, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
@@ -26,6 +26,7 @@ import {
   type Quadratic,
 } from './quadratic.js';
 import { fitScales, nearestCodes, sumBySet, type ScaleRule } from './scales.js';
+import { factorizeGroups, successiveCodes } from './successive.js';
 
 /** How far descent from one starting point goes. */
 export interface DescendOptions {
@@ -67,12 +68,13 @@ export async function descent(
   problem: LayerProblem,
   options: Partial<DescentOptions> = {},
   product: Product = multiply,
+  matrices: Matrices = plainMatrices,
 ): Promise<LayerSolution> {
   const settings = { ...DESCENT_DEFAULTS, ...options };
   const [hw] = await productsByGroup(problem, problem.moments.gram, [problem.weight], product);
   const quadratic = quadraticOf(problem, settings.damping, hw);
   const usesGptq = settings.starts.includes('gptq') || settings.restarts > 0;
-  const factors = usesGptq ? gptqFactors(quadratic, problem.cols, true) : [];
+  const factors = usesGptq ? await factorizeGroups(quadratic, problem.cols, true, matrices) : [];
   const nearestMatrix = baseline(problem);
   let best: Descended | undefined;
   const consider = async (start: QuantizedMatrix): Promise<void> => {
@@ -93,11 +95,13 @@ export async function descent(
       await consider(
         start === 'nearest'
           ? nearestCodes(problem, parameters)
-          : gptqCodes(problem, quadratic, parameters, factors),
+          : await successiveCodes(problem, quadratic, parameters, factors, matrices),
       );
   }
   for (let i = 0; i < settings.restarts; i++)
-    await consider(gptqCodes(problem, quadratic, required(best, 'a first descent'), factors));
+    await consider(
+      await successiveCodes(problem, quadratic, required(best, 'a first descent'), factors, matrices),
+    );
   return settle(problem, 'descent', required(best, 'a start of the descent'), nearestMatrix, product);
 }
 

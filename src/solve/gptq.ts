@@ -2,10 +2,13 @@
 import { required } from '../core/index.js';
 import { nearestCode } from './grid.js';
 import { cholesky, inverseUpperFactor, multiply, solveCholesky } from './linear-algebra.js';
+import { plainMatrices, type Matrices } from './matrices.js';
+import { productsByGroup } from './measure.js';
 import { baseline, settle } from './nearest.js';
 import { groupOf, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
 import { quadraticOf, type Product, type Quadratic } from './quadratic.js';
-import { fitScales, type CellParameters, type ScaleRule } from './scales.js';
+import { fitScales, nearestCodes, type CellParameters, type ScaleRule } from './scales.js';
+import { factorizeGroups, successiveCodes } from './successive.js';
 
 export interface GptqOptions {
   /** Added to the diagonal of H, relative to its mean. */
@@ -18,17 +21,20 @@ export interface GptqOptions {
 export const GPTQ_DEFAULTS: GptqOptions = { damping: 0.01, actOrder: true, scales: 'mse' };
 
 /** Solves a layer with GPTQ. Needs more rows of input than columns to beat nearest. */
-export function gptq(
+export async function gptq(
   problem: LayerProblem,
   options: Partial<GptqOptions> = {},
   product: Product = multiply,
+  matrices: Matrices = plainMatrices,
 ): Promise<LayerSolution> {
   const settings = { ...GPTQ_DEFAULTS, ...options };
-  const quadratic = quadraticOf(problem, settings.damping);
+  const [hw] = await productsByGroup(problem, problem.moments.gram, [problem.weight], product);
+  const quadratic = quadraticOf(problem, settings.damping, hw);
   const parameters = fitScales(problem, settings.scales, quadratic);
-  const factors = gptqFactors(quadratic, problem.cols, settings.actOrder);
-  const found = gptqCodes(problem, quadratic, parameters, factors);
-  return settle(problem, 'gptq', found, baseline(problem), product);
+  const factors = await factorizeGroups(quadratic, problem.cols, settings.actOrder, matrices);
+  const found = await successiveCodes(problem, quadratic, parameters, factors, matrices);
+  const start = settings.scales === 'mse' ? nearestCodes(problem, parameters) : baseline(problem);
+  return settle(problem, 'gptq', found, start, product);
 }
 
 /** What GPTQ needs of H, for one group. */

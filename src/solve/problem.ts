@@ -43,7 +43,8 @@ export interface Moments {
   readonly gram: readonly Float64Array[];
   /** Column means of X̂ per group, [cols]. */
   readonly mean: readonly Float64Array[];
-  readonly target: Target;
+  /** Absent where the layer is to give what it gives now, Y = X̂Wᵀ. */
+  readonly target?: Target;
 }
 
 export interface Target {

@@ -15,13 +15,14 @@ import {
   toSolvedWeight,
   type PlannedProblem,
 } from './layer-problem.js';
-import { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js';
+import { findWeightedLayers, type WeightedLayer } from './layers.js';
 import { collectMoments, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
 import { readBatches } from './moments/batches.js';
 import { walkLayers } from './moments/sequential.js';
+import { openMatrices, type Matrices } from './matrices.js';
 import { openProducts } from './products.js';
 import { type LayerSolution, type Moments } from './problem.js';
-import { floatTarget, type Product } from './quadratic.js';
+import { type Product } from './quadratic.js';
 import {
   formatPattern,
   patternColumns,
@@ -31,7 +32,6 @@ import {
 } from './sparsity/index.js';
 import { BLOCK_SOLVER, SOLVERS, type Effort, type LayerSolver, type SolverName } from './solvers.js';
 import { type LayerReport, type SolvedLayers } from './solved.js';
-import { matrixSize } from './weight-layout.js';
 
 export interface SolveSettings {
   readonly effort: Effort;
@@ -91,12 +91,15 @@ export async function solveWeights(
   ctx: Context,
 ): Promise<SolvedLayers> {
   const products = await openProducts(ctx.threads);
-  const collector = createCollector(model, plan, solver, settings, products.product, ctx);
+  const matrices = await openMatrices(ctx.threads);
+  const runtime = { product: products.product, matrices };
+  const collector = createCollector(model, plan, solver, settings, runtime, ctx);
   try {
     if (settings.effort === 'fast') await solveOnePass(model, layers, data, collector, ctx);
     else await solveFrontToBack(model, simulated, layers, data, collector, ctx);
   } finally {
     await products.release();
+    await matrices.release();
   }
   const solved = collector.result();
   const learned = layers.filter((l) => solver(l.weight) === BLOCK_SOLVER);
@@ -115,7 +118,7 @@ function createCollector(
   plan: Plan,
   solver: (weight: string) => SolverName,
   { effort, cache, sparse }: SolveSettings,
-  product: Product,
+  { product, matrices }: { readonly product: Product; readonly matrices: Matrices },
   ctx: Context,
 ): Collector {
   const { graph } = model;
@@ -128,13 +131,13 @@ function createCollector(
     const { problem, layer } = planned;
     const choice = sparse?.get(layer.node.name);
     const way = choice === undefined ? name : `${formatPattern(choice.pattern)} ${choice.method}`;
-    const key = problemKey(problem, way, effort, ctx.seed);
+    const key = cache === undefined ? '' : problemKey(problem, way, effort, ctx.seed);
     const known = cache?.get(key);
     if (known !== undefined) return known;
     const rng = ctx.rng.fork(`solve ${problem.name}`);
     const solution =
       choice === undefined
-        ? await SOLVERS[name](problem, effort, { rng, threads: ctx.threads }, product)
+        ? await SOLVERS[name](problem, effort, { rng, threads: ctx.threads, matrices }, product)
         : {
             ...(await solveSparse(problem, patternColumns(layer.layout), choice.pattern, choice.method)),
             solver: way,
@@ -189,13 +192,7 @@ async function solveOnePass(
   const progress = ctx.start('Rounding layers', layers.length);
   for (const [i, layer] of layers.entries()) {
     const { fit, heldOut } = required(moments.get(layer), layer.weight);
-    const { groups } = layer.layout;
-    const shape = { ...matrixSize(layer.layout), groups, weight: layerWeight(model.graph, layer) };
-    await collector.solve(
-      layer,
-      { ...fit, target: floatTarget(shape, fit) },
-      heldOut === undefined ? undefined : { ...heldOut, target: floatTarget(shape, heldOut) },
-    );
+    await collector.solve(layer, fit, heldOut);
     progress.update(i + 1, layer.node.name);
   }
   progress.finish();

@@ -30,8 +30,8 @@ const ITERATIONS: Readonly<Record<Effort, number>> = { fast: 500, balanced: 2000
 
 /** Solvers that look at the inputs of a layer, by name. */
 export const SOLVERS = {
-  gptq: (problem, _effort, _ctx, product) => gptq(problem, {}, product),
-  descent: (problem, effort, _ctx, product) => descent(problem, DESCENT[effort], product),
+  gptq: (problem, _effort, ctx, product) => gptq(problem, {}, product, ctx.matrices),
+  descent: (problem, effort, ctx, product) => descent(problem, DESCENT[effort], product, ctx.matrices),
   adaround: (problem, effort, ctx, product) =>
     adaRound(problem, { iterations: ITERATIONS[effort] }, ctx, product),
   lowrank: (problem, effort, ctx, product) =>

@@ -2,12 +2,16 @@
 import { type Context } from '../../core/index.js';
 import { createProgram, runProgram, type Program, type Value } from '../../program/index.js';
 import { tensor, toFloat32, type Tensor } from '../../tensor/index.js';
+import { type Matrices } from '../matrices.js';
 import { dequantize, type LayerProblem, type QuantizedMatrix } from '../problem.js';
 import { costAt, gradientAt, type Quadratic } from '../quadratic.js';
 import { type CellParameters } from '../scales.js';
 
-/** What learned solvers need of the outside. */
-export type SolverContext = Pick<Context, 'rng' | 'threads'>;
+/** What solvers need of the outside. */
+export interface SolverContext extends Pick<Context, 'rng' | 'threads'> {
+  /** Products of matrices in the runtime; loops where there are none. */
+  readonly matrices?: Matrices;
+}
 
 /** A program around one layer. Weights are [groups, outputs of a group, cols]. */
 export interface GramProgram {
