@@ -11,27 +11,48 @@ import { MODELS, inFolder, modelsFolder } from './models.js';
 
 const folder = modelsFolder();
 let c0 = process.cpuUsage();
-const cpu = (): string => { const u = process.cpuUsage(c0); c0 = process.cpuUsage(); return `cpu ${((u.user + u.system) / 1000).toFixed(0)}`; };
+const cpu = (): string => {
+  const u = process.cpuUsage(c0);
+  c0 = process.cpuUsage();
+  return `cpu ${((u.user + u.system) / 1000).toFixed(0)}`;
+};
 const bench = MODELS.find((m) => m.name === (process.argv[3] ?? 'cifar-resnet56'))!;
 const effort = (process.argv[4] ?? 'fast') as 'fast';
-const ctx = createContext({ threads: Number(process.env.T ?? 0),
+const ctx = createContext({
+  threads: Number(process.env.T ?? 0),
   start: (title) => {
     const t = performance.now();
-    return { update: () => undefined, finish: () => console.log(title, (performance.now() - t).toFixed(0), cpu()) };
+    return {
+      update: () => undefined,
+      finish: () => console.log(title, (performance.now() - t).toFixed(0), cpu()),
+    };
   },
 });
 const file = join(folder, bench.model);
 const { model: read, types } = await loadModel(file, LEAST_OPSET, ctx);
 const model = withBiases(read, findWeightedLayers(read.graph));
-const plan = planQuantization(model, types, { ...DEFAULT_SETTINGS, weights: 'int4', activations: 'float', solver: 'descent' });
-const data = await openDataSet(inFolder(folder, { ...bench.calibration, rows: [0, Number(process.env.IMG ?? 512)] }), feedInputs(model.graph), ctx);
+const plan = planQuantization(model, types, {
+  ...DEFAULT_SETTINGS,
+  weights: 'int4',
+  activations: 'float',
+  solver: 'descent',
+});
+const data = await openDataSet(
+  inFolder(folder, { ...bench.calibration, rows: [0, Number(process.env.IMG ?? 512)] }),
+  feedInputs(model.graph),
+  ctx,
+);
 const layers = solvableLayers(model.graph, plan, () => true);
 for (let i = 0; i < Number(process.env.N ?? 2); i++) {
   for (const batch of [16, 64]) {
     const t0 = performance.now();
     const session = await openSession(file, { threads: Number(process.env.T ?? 0) });
     const runner = createRunner(session, data.carry);
-    for await (const { inputs } of data.batches(batch)) await runner.run(inputs, session.outputs.map((o) => o.name));
+    for await (const { inputs } of data.batches(batch))
+      await runner.run(
+        inputs,
+        session.outputs.map((o) => o.name),
+      );
     await session.release();
     console.log('bare', batch, (performance.now() - t0).toFixed(0), cpu());
   }

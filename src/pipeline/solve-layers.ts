@@ -5,6 +5,7 @@ import { emitQdq } from '../emit/index.js';
 import { feedInputs, storeTensor, withGraph, type Model } from '../onnx/index.js';
 import { type Plan, type SolvedWeight, type Sparsity } from '../plan/index.js';
 import {
+  FAST_MOMENTS,
   autoSolver,
   checkSolver,
   blockOptions,
@@ -70,7 +71,10 @@ export async function solveLayers(
       ['Give --data PATH, also beside --calibration.', 'Without data, use --solver nearest.'],
     );
   }
-  const data = await openDataSet(spec, feedInputs(model.graph), { ...ctx, note: () => undefined });
+  // Blocks are learned from samples themselves, so they keep all of them.
+  const isPart = request.effort === 'fast' && !layers.some((l) => solver(l.weight) === 'block');
+  const seen = isPart ? partOf(spec) : spec;
+  const data = await openDataSet(seen, feedInputs(model.graph), { ...ctx, note: () => undefined });
   const names = new Set(layers.map((l) => l.weight));
   const solved = await solveWeights(
     model,
@@ -100,6 +104,13 @@ export async function solveLayers(
     reports: solved.reports,
     sparse,
   };
+}
+
+/** The samples that `fast` looks at, drawn by the run's seed; sequences stay whole. */
+function partOf(spec: DataSpec): DataSpec {
+  const isSequence = Object.values(spec.inputs ?? {}).some((input) => input.recurrent !== undefined);
+  const most = Math.min(spec.samples ?? Infinity, FAST_MOMENTS.samples);
+  return isSequence ? spec : { ...spec, samples: most };
 }
 
 /** The solver of a weight once `auto` is settled. */

@@ -163,13 +163,9 @@ export function refitScales(
     let curvature = 0;
     const products: Float64Array[] = [];
     for (const row of rows) {
-      const part =
-        sharing.blocks === 1 ? row.values : row.values.map((v, c) => (sharing.block[c] === b ? v : 0));
+      const part = sharing.blocks === 1 ? row.values : partOfBlock(row.values, sharing.block, b);
       // With one block Hv is at hand: gradient + t.
-      const product =
-        sharing.blocks === 1
-          ? row.gradient.map((g, c) => g + (row.linear[c] as number))
-          : multiply(part, row.h, 1, cols);
+      const product = sharing.blocks === 1 ? sumOf(row.gradient, row.linear) : multiply(part, row.h, 1, cols);
       for (let c = 0; c < cols; c++) {
         slope += row.importance * (part[c] as number) * (row.gradient[c] as number);
         curvature += row.importance * (part[c] as number) * (product[c] as number);
@@ -184,6 +180,19 @@ export function refitScales(
     rows.forEach((row, i) => stretch(row, products[i] as Float64Array, sharing.block, b, after / before));
   }
   return moved;
+}
+
+/** The weights of one block, 0 elsewhere. */
+function partOfBlock(values: Float64Array, block: Int32Array, b: number): Float64Array {
+  const out = new Float64Array(values.length);
+  for (let c = 0; c < out.length; c++) if (block[c] === b) out[c] = values[c] as number;
+  return out;
+}
+
+function sumOf(x: Float64Array, y: Float64Array): Float64Array {
+  const out = new Float64Array(x.length);
+  for (let i = 0; i < out.length; i++) out[i] = (x[i] as number) + (y[i] as number);
+  return out;
 }
 
 /** Multiplies the weights of a block by a factor; `product` is H times them. */

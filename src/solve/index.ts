@@ -34,6 +34,7 @@ export { learnBinaryPoints, type LearnedPoints } from './binary-point/learn.js';
 export { hasGradient, hasOpenPoint } from './binary-point/points.js';
 export { folderCache, type LayerCache } from './cache.js';
 export {
+  FAST_MOMENTS,
   solvableLayers,
   solveWeights,
   type SparseChoice,

@@ -27,14 +27,21 @@ export async function openProducts(threads: number): Promise<Products> {
     ),
     { threads },
   );
+  // The same H meets several X.
+  const narrow = new WeakMap<Float64Array, Float32Array>();
+  const narrowed = (h: Float64Array): Float32Array => {
+    const known = narrow.get(h) ?? new Float32Array(h);
+    narrow.set(h, known);
+    return known;
+  };
   return {
     product: async (x, h, rows, cols) => {
       if (rows * cols * cols < WORTH_A_CALL) return multiply(x, h, rows, cols);
       const feeds = {
-        x: tensor('float32', [rows, cols], Float32Array.from(x)),
-        h: tensor('float32', [cols, cols], Float32Array.from(h)),
+        x: tensor('float32', [rows, cols], new Float32Array(x)),
+        h: tensor('float32', [cols, cols], narrowed(h)),
       };
-      return Float64Array.from(toFloat32(required((await session.run(feeds)).get('y'), 'a product')));
+      return new Float64Array(toFloat32(required((await session.run(feeds)).get('y'), 'a product')));
     },
     release: () => session.release(),
   };

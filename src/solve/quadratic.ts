@@ -154,7 +154,9 @@ export function timesGram(
 
 /** ŵ − w. */
 export function distance(values: Float64Array, reference: Float32Array): Float64Array {
-  return values.map((v, i) => v - (reference[i] as number));
+  const out = new Float64Array(values.length);
+  for (let i = 0; i < out.length; i++) out[i] = (values[i] as number) - (reference[i] as number);
+  return out;
 }
 
 function meanDiagonal(h: Float64Array, n: number): number {

@@ -42,6 +42,9 @@ export interface SolveSettings {
   readonly sparse?: SparseLayers;
 }
 
+/** What `fast` looks at: a part of the samples, fewer rows of X for each column of it, all in one run. */
+export const FAST_MOMENTS = { samples: 128, batch: 128, rowsPerColumn: 5 } as const;
+
 /** Layers that keep an N:M pattern, by node name. */
 export type SparseLayers = ReadonlyMap<string, SparseChoice>;
 
@@ -74,7 +77,8 @@ export function solvableLayers(
 }
 
 /**
- * Solves layers in one pass (`fast`) or front to back, each seeing what the quantized layers before it hand on.
+ * Solves layers in one pass (`fast`, and models with recurrent inputs) or front to back, each seeing what the quantized
+ * layers before it hand on.
  *
  * @param model     prepared float model
  * @param simulated the same nodes with activations quantized as the plan says and float weights
@@ -95,7 +99,9 @@ export async function solveWeights(
   const runtime = { product: products.product, matrices };
   const collector = createCollector(model, plan, solver, settings, runtime, ctx);
   try {
-    if (settings.effort === 'fast') await solveOnePass(model, layers, data, collector, ctx);
+    // What a recurrent input carries from sample to sample cannot be handed from layer to layer.
+    const onePass = settings.effort === 'fast' || data.carry.size > 0;
+    if (onePass) await solveOnePass(model, layers, data, collector, settings.effort, ctx);
     else await solveFrontToBack(model, simulated, layers, data, collector, ctx);
   } finally {
     await products.release();
@@ -186,9 +192,11 @@ async function solveOnePass(
   layers: readonly WeightedLayer[],
   data: LayerData,
   collector: Collector,
+  effort: Effort,
   ctx: Context,
 ): Promise<void> {
-  const moments = await collectMoments(model, layers, data, ctx);
+  const options = effort === 'fast' ? FAST_MOMENTS : {};
+  const moments = await collectMoments(model, layers, data, ctx, options);
   const progress = ctx.start('Rounding layers', layers.length);
   for (const [i, layer] of layers.entries()) {
     const { fit, heldOut } = required(moments.get(layer), layer.weight);

@@ -21,7 +21,7 @@ export type Solver = (
 ) => Promise<LayerSolution>;
 
 const DESCENT: Readonly<Record<Effort, Partial<DescentOptions>>> = {
-  fast: { starts: ['gptq'], refits: 6 },
+  fast: { starts: ['gptq'], refits: 3 },
   balanced: {},
   best: { scales: ['mse', 'gram'], restarts: 3, pairs: true },
 };

@@ -31,8 +31,8 @@ export async function factorizeGroups(
 function roundingOrder(h: Float64Array, n: number, actOrder: boolean): Int32Array {
   const columns = Array.from({ length: n }, (_, c) => n - 1 - c);
   if (!actOrder) return Int32Array.from(columns);
-  const energy = (c: number): number => h[c * n + c] as number;
-  return Int32Array.from(columns.sort((a, b) => energy(a) - energy(b) || b - a));
+  const energy = Float64Array.from(columns, (_, c) => h[c * n + c] as number);
+  return Int32Array.from(columns.sort((a, b) => (energy[a] as number) - (energy[b] as number) || b - a));
 }
 
 /** Codes for given scales, every group of rows by the factor of its H. */
@@ -62,7 +62,7 @@ async function roundGroup(
   codes: Int32Array,
   matrices: Matrices,
 ): Promise<void> {
-  const { order, upper } = factor;
+  const { order } = factor;
   const n = order.length;
   const { slope } = quadratic;
   const offset =
@@ -73,48 +73,69 @@ async function roundGroup(
   const moved = new Float32Array(rows.size * n);
   for (let from = BLOCK * Math.floor((n - 1) / BLOCK); from >= 0; from -= BLOCK) {
     const to = Math.min(from + BLOCK, n);
-    const pull =
-      to === n
-        ? undefined
-        : await matrices.timesTransposed(moved, upper.subarray(from * n, to * n), rows.size, n, to - from);
-    for (let r = 0; r < rows.size; r++) {
-      const row = { index: rows.from + r, at: r * n };
-      roundBlock(problem, quadratic, parameters, factor, row, { from, to }, codes, moved, (c) => {
-        const after = pull === undefined ? 0 : (pull[r * (to - from) + c - from] as number);
-        return after + (offset === undefined ? 0 : (offset[row.at + c] as number));
+    // What v and the columns decided so far add to the terms of this block.
+    const pull = await pullOn(factor, moved, offset, rows.size, { from, to }, matrices);
+    for (let r = 0; r < rows.size; r++)
+      roundBlock(problem, quadratic, parameters, factor, rows.from + r, { from, to }, codes, {
+        pull: pull.subarray(r * (to - from), (r + 1) * (to - from)),
+        moved: moved.subarray(r * n, (r + 1) * n),
       });
-    }
   }
 }
 
-/** Rounds the columns of one block of one row; `pullOf` is what v and the columns after the block add to a term. */
+/** v + U_B (ŵ − w) over the columns after a block, [rows × columns of the block]. */
+async function pullOn(
+  { upper, order }: TriangularFactor,
+  moved: Float32Array,
+  offset: Float32Array | undefined,
+  rows: number,
+  { from, to }: Range,
+  matrices: Matrices,
+): Promise<Float32Array> {
+  const n = order.length;
+  const size = to - from;
+  const pull =
+    to === n
+      ? new Float32Array(rows * size)
+      : await matrices.timesTransposed(moved, upper.subarray(from * n, to * n), rows, n, size);
+  if (offset === undefined) return pull;
+  for (let r = 0, i = 0; r < rows; r++)
+    for (let c = from; c < to; c++, i++) pull[i] = (pull[i] as number) + (offset[r * n + c] as number);
+  return pull;
+}
+
+/** Places of a block's columns. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Rounds the columns of one block of one row, last column first. */
 function roundBlock(
   { cols, sharing, grid, mask }: LayerProblem,
   { reference }: Quadratic,
   { scale, zeroPoint }: CellParameters,
   { order, upper }: TriangularFactor,
-  row: { readonly index: number; readonly at: number },
-  { from, to }: { readonly from: number; readonly to: number },
+  row: number,
+  { from, to }: Range,
   codes: Int32Array,
-  moved: Float32Array,
-  pullOf: (c: number) => number,
+  { pull, moved }: { readonly pull: Float32Array; readonly moved: Float32Array },
 ): void {
-  const base = (sharing.rowSet[row.index] as number) * sharing.blocks;
+  const base = (sharing.rowSet[row] as number) * sharing.blocks;
   for (let c = to - 1; c >= from; c--) {
-    let pull = pullOf(c);
+    let sum = pull[c - from] as number;
     for (let k = c + 1, at = c * cols + k; k < to; k++, at++)
-      pull += (upper[at] as number) * (moved[row.at + k] as number);
+      sum += (upper[at] as number) * (moved[k] as number);
     const column = order[c] as number;
-    const i = row.index * cols + column;
+    const i = row * cols + column;
     const cell = base + (sharing.block[column] as number);
     const step = scale[cell] as number;
     const zero = zeroPoint[cell] as number;
     const w = reference[i] as number;
     const isOpen = mask === undefined || mask[i] === 1;
-    const wanted = w - pull / (upper[c * cols + c] as number);
-    const code = isOpen ? nearestCode(wanted / step, zero, grid) : zero;
+    const code = isOpen ? nearestCode((w - sum / (upper[c * cols + c] as number)) / step, zero, grid) : zero;
     codes[i] = code;
-    moved[row.at + c] = (code - zero) * step - w;
+    moved[c] = (code - zero) * step - w;
   }
 }
 

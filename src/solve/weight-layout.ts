@@ -40,6 +40,7 @@ export function elementIndex(layout: WeightLayout): Int32Array {
 
 /** Elements of an initializer in matrix order. */
 export function toMatrix(layout: WeightLayout, data: Float32Array): Float32Array {
+  if (!layout.inputMajor) return data.slice();
   return Float32Array.from(elementIndex(layout), (i) => data[i] as number);
 }
 
@@ -49,6 +50,8 @@ export function fromMatrix<T extends Int32Array | Float32Array | Float64Array>(
   values: T,
 ): T {
   const out = values.slice() as T;
+  // Output-major initializers are in matrix order already.
+  if (!layout.inputMajor) return out;
   elementIndex(layout).forEach((i, at) => {
     out[i] = values[at] as number;
   });

@@ -47,7 +47,7 @@ describe('successiveCodes', () => {
   it.each([
     ['a layer that sees its float inputs', undefined],
     ['a layer that sees others', 0.05],
-  ])("rounds as GPTQ does, column by column: %s", async (_, slope) => {
+  ])('rounds as GPTQ does, column by column: %s', async (_, slope) => {
     for (const seed of [1, 2, 3]) {
       const problem = toyLayer(seed, { cols: 132, rows: 8, samples: 600, bits: 3 });
       const plain = quadraticOf(problem, 0.01);

@@ -53,9 +53,9 @@ export async function walkLayers(
 ): Promise<Model> {
   requireTapOpset(float);
   const [exact, lossy] = [startWalk(float, batches, ctx), startWalk(quantized, batches, ctx)];
-  const wanted = (l: WeightedLayer): boolean => names.has(l.node.name) && l.patches.kind !== 'lookup';
+  const isVisited = (l: WeightedLayer): boolean => names.has(l.node.name) && l.patches.kind !== 'lookup';
   const twins = new Map(findWeightedLayers(float.graph).map((l) => [l.node.name, l]));
-  const waiting = new Set(findWeightedLayers(quantized.graph).filter(wanted));
+  const waiting = new Set(findWeightedLayers(quantized.graph).filter(isVisited));
   const skips = skipFinder(float, quantized);
   const unsolved = (node: Node): boolean => [...waiting].some((l) => l.node === node);
   const progress = ctx.start('Rounding layers front to back', waiting.size);
@@ -66,8 +66,8 @@ export async function walkLayers(
     const inputs = await lossy.compute(layer.input);
     const skip = options.absorbSkipError ? skips(layer) : undefined;
     const usable = skip !== undefined && lossy.reaches(skip.quantized, unsolved) ? skip : undefined;
-    const targets = await targetsOf(exact, lossy, twin.output, usable);
-    const seen = await measure(lossy.model, layer, inputs, targets, options, ctx);
+    const wanted = await wantedOf(exact, lossy, twin.output, usable);
+    const seen = await measure(lossy.model, layer, inputs, wanted, options, ctx);
     lossy.setInitializers(await visit(seen));
     waiting.delete(layer);
     exact.release();
@@ -121,31 +121,30 @@ function nextLayer(
   return required(settled ?? ready[0], 'a layer whose inputs are solved');
 }
 
-/** Y of every batch: the float output, plus what the skip path lost where the shapes agree. */
-async function targetsOf(
-  exact: Walk,
-  lossy: Walk,
-  output: string,
-  skip: Skip | undefined,
-): Promise<readonly Tensor[]> {
+/** What a layer is to give: the float output, plus what the skip path lost. One tensor a batch each. */
+interface Wanted {
+  readonly output: readonly Tensor[];
+  readonly skip?: { readonly wanted: readonly Tensor[]; readonly got: readonly Tensor[] };
+}
+
+async function wantedOf(exact: Walk, lossy: Walk, output: string, skip: Skip | undefined): Promise<Wanted> {
   const own = await exact.compute(output);
-  if (skip === undefined) return own;
+  if (skip === undefined) return { output: own };
   const [wanted, got] = [await exact.compute(skip.float), await lossy.compute(skip.quantized)];
-  if (!own.every((t, b) => t.dims.join() === wanted[b]?.dims.join())) return own;
-  return own.map((t, b) => {
-    const [y, f, q] = [t.data, wanted[b]?.data, got[b]?.data] as [Float32Array, Float32Array, Float32Array];
-    return { ...t, data: y.map((v, i) => v + (f[i] as number) - (q[i] as number)) };
-  });
+  const isAlike = own.every((t, b) => t.dims.join() === wanted[b]?.dims.join());
+  return isAlike ? { output: own, skip: { wanted, got } } : { output: own };
 }
 
 const TARGET = 'fxq_target';
+const SKIP_WANTED = 'fxq_skip_wanted';
+const SKIP_GOT = 'fxq_skip_got';
 
 /** Moments of X̂ and Y of one layer. */
 async function measure(
   model: Model,
   layer: WeightedLayer,
   inputs: readonly Tensor[],
-  targets: readonly Tensor[],
+  wanted: Wanted,
   options: SequentialOptions,
   ctx: Context,
 ): Promise<SeenLayer> {
@@ -153,29 +152,37 @@ async function measure(
   const oneSample = (t: Tensor | undefined): number[] => [1, ...(t?.dims.slice(1) ?? [])];
   const shapes = new Map([
     [layer.input, oneSample(inputs[0])],
-    [layer.output, oneSample(targets[0])],
+    [layer.output, oneSample(wanted.output[0])],
   ]);
   const plan = planPatches(layer, shapes, samples, options.rowsPerColumn);
-  const frame = graph({
-    inputs: [declare(layer.input, inputs), declare(TARGET, targets), value(PHASE, 'int64', [PHASE_AXES])],
-    outputs: [],
-    nodes: [],
-  });
+  const feeds = new Map([
+    [layer.input, inputs],
+    [TARGET, wanted.output],
+    ...(wanted.skip === undefined
+      ? []
+      : ([
+          [SKIP_WANTED, wanted.skip.wanted],
+          [SKIP_GOT, wanted.skip.got],
+        ] as const)),
+  ]);
+  const declared = [...feeds].map(([name, tensors]) => declare(name, tensors));
+  const frame = graph({ inputs: [...declared, value(PHASE, 'int64', [PHASE_AXES])], outputs: [], nodes: [] });
   const editor = new GraphEditor(frame);
-  const names = emitTap(editor, plan, TARGET);
+  const target =
+    wanted.skip === undefined
+      ? TARGET
+      : editor.emit('Add', [TARGET, editor.emit('Sub', [SKIP_WANTED, SKIP_GOT])]);
+  const names = emitTap(editor, plan, target);
   const tapped = withOutputs(withGraph(model, editor.finish()), namesOfTap(names), true);
   const rng = ctx.rng.fork(`lattice ${layer.weight}`);
   const [fitted, apart] = [startSums(layer), startSums(layer)];
   // One thread: sums over Y are split between threads and would differ in their last bits.
   const session = await openSession(tapped, { threads: 1 });
   try {
-    for (const [b, input] of inputs.entries()) {
-      const feeds = {
-        [layer.input]: input,
-        [TARGET]: required(targets[b], TARGET),
-        [PHASE]: randomPhase(rng),
-      };
-      (b < options.fitBatches ? fitted : apart).add(names, await session.run(feeds));
+    for (let b = 0; b < inputs.length; b++) {
+      const run = new Map([...feeds].map(([name, tensors]) => [name, required(tensors[b], name)]));
+      run.set(PHASE, randomPhase(rng));
+      (b < options.fitBatches ? fitted : apart).add(names, await session.run(run));
     }
   } finally {
     await session.release();
@@ -197,12 +204,15 @@ function withTarget(source: Graph, layer: WeightedLayer, sums: Sums): Moments {
   }
   const { gain, bias } = map;
   const { product, mean, energy } = sums.target();
+  const layout = { rows, groups };
+  for (let r = 0, at = 0; r < rows; r++) {
+    const x = required(inputs.mean[groupOf(layout, r)], 'input means');
+    const b = bias[r] as number;
+    for (let c = 0; c < cols; c++, at++)
+      product[at] = ((product[at] as number) - b * (x[c] as number)) / gain;
+  }
   const target: Target = {
-    product: product.map((v, i) => {
-      const r = Math.floor(i / cols);
-      const x = required(inputs.mean[groupOf({ rows, groups }, r)], 'input means');
-      return (v - (bias[r] as number) * (x[i % cols] as number)) / gain;
-    }),
+    product,
     mean: mean.map((v, r) => (v - (bias[r] as number)) / gain),
     energy: energy.map((v, r) => {
       const b = bias[r] as number;

@@ -16,7 +16,9 @@ export interface Sums {
   add(names: TapOutputs, results: ReadonlyMap<string, Tensor>): void;
   /** Rows summed so far. */
   rows(): number;
+  /** Ends the sums over inputs; to be called once. */
   inputs(): InputMoments;
+  /** Ends the sums over outputs; to be called once. */
   target(): Target;
 }
 
@@ -30,24 +32,27 @@ export function startSums(layer: WeightedLayer): Sums {
   const targetSum = new Float64Array(rows);
   const energy = new Float64Array(rows);
   let count = 0;
-  const mean = (part: Float64Array): Float64Array => {
+  /** Sums become means in place; nothing is added after that. */
+  const mean = (sums: Float64Array): Float64Array => {
     if (count === 0) throw new FxqError('E_DATA', `no input reached ${describeNode(layer.node)}`);
-    const scaled = new Float64Array(part.length);
-    for (let i = 0; i < part.length; i++) scaled[i] = (part[i] as number) / count;
-    return scaled;
+    for (let i = 0; i < sums.length; i++) sums[i] = (sums[i] as number) / count;
+    return sums;
   };
-  const split = (all: Float64Array, size: number): Float64Array[] =>
-    Array.from({ length: groups }, (_, g) => mean(all.subarray(g * size, (g + 1) * size)));
+  const split = (sums: Float64Array, size: number): Float64Array[] => {
+    const all = mean(sums);
+    return Array.from({ length: groups }, (_, g) => all.subarray(g * size, (g + 1) * size));
+  };
   return {
     add: (names, results) => {
       const read = (name: string): Tensor => required(results.get(name), name);
-      accumulate(gram, read(names.gram));
-      accumulate(sum, read(names.sum));
+      const isFirst = count === 0;
+      accumulate(gram, read(names.gram), isFirst);
+      accumulate(sum, read(names.sum), isFirst);
       count += toNumbers(read(names.rows))[0] ?? 0;
       if (names.target === undefined) return;
-      accumulate(product, read(names.target.product));
-      accumulate(targetSum, read(names.target.sum));
-      accumulate(energy, read(names.target.energy));
+      accumulate(product, read(names.target.product), isFirst);
+      accumulate(targetSum, read(names.target.sum), isFirst);
+      accumulate(energy, read(names.target.energy), isFirst);
     },
     rows: () => count,
     inputs: () => ({ count, gram: split(gram, cols * cols), mean: split(sum, cols) }),
@@ -55,9 +60,10 @@ export function startSums(layer: WeightedLayer): Sums {
   };
 }
 
-function accumulate(total: Float64Array, part: Tensor): void {
+function accumulate(total: Float64Array, part: Tensor, isFirst: boolean): void {
   const values = toFloat32(part);
-  for (let i = 0; i < values.length; i++) total[i] = (total[i] as number) + (values[i] as number);
+  if (isFirst) return total.set(values);
+  for (let i = 0; i < total.length; i++) total[i] = (total[i] as number) + (values[i] as number);
 }
 
 /** The offsets of all lattices in one run. */
