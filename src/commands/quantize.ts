@@ -161,7 +161,7 @@ export default class Quantize extends BaseCommand {
     effort: Flags.string({
       helpValue: 'LEVEL',
       description:
-        'Work of solvers: fast (one pass over the data), balanced (front to back), best (more starts). [default: balanced]',
+        'Work of solvers: fast (one pass over a part of the data), balanced (front to back), best (more starts). [default: balanced]',
     }),
     equalize: Flags.string({
       ...repeatable,
