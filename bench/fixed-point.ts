@@ -156,7 +156,7 @@ const POINTS = [
   ['fix6', 'channel'],
 ] as const;
 
-/** Score and held-out SQNR on calibration data of the QDQ form, which is the integer model's up to rare ties. */
+/** Score of the integer model, and its held-out SQNR on calibration data. */
 async function pointTable(chosen: readonly BenchModel[]): Promise<void> {
   console.log(
     '\nBinary points by three ways, weights rounded to nearest: score (held-out SQNR of the outputs)\n',
@@ -170,7 +170,7 @@ async function pointTable(chosen: readonly BenchModel[]): Promise<void> {
       for (const binaryPoint of BINARY_POINT_METHODS) {
         const bench = await integerBenchModel(folder, model, { ...settings, binaryPoint });
         const path = join(temporary, `${model.name}.onnx`);
-        writeModel(bench.qdq, path);
+        writeModel(bench.emitted.model, path);
         const top = (await score(folder, model, path))[0]!.value.toFixed(2);
         const trial = bench.points!.trials.find((t) => t.method === binaryPoint)!;
         cells.push(`${top} (${trial.heldOut!.toFixed(1)} dB)`);

@@ -79,7 +79,7 @@ export async function integerBenchModel(
           loaded,
           planned,
           statistics,
-          { spec: source.spec, effort: 'balanced' },
+          { spec: source.spec, emit: 'integer', effort: 'balanced' },
           ctx,
         );
   const fit = points.weightRange;

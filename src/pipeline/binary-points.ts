@@ -2,6 +2,7 @@
 import { assignRanges, type RangeMethod, type Statistics } from '../calibrate/index.js';
 import { FxqError, checkAbort, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
+import { isIntegerForm, type Form } from '../emit/index.js';
 import { type Batch } from '../engine/index.js';
 import { parseFormat, type FitMethod } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
@@ -63,7 +64,11 @@ export async function chooseBinaryPoints(
   { model, types }: LoadedModel,
   planned: Plan,
   statistics: Statistics,
-  { spec, effort }: { readonly spec: DataSpec | undefined; readonly effort: Effort },
+  {
+    spec,
+    emit,
+    effort,
+  }: { readonly spec: DataSpec | undefined; readonly emit: Form; readonly effort: Effort },
   ctx: Context,
 ): Promise<ChosenPoints> {
   requireOpenPoints(planned);
@@ -95,7 +100,7 @@ export async function chooseBinaryPoints(
     learned = summarize(result, planned);
     candidates.push({ method, plan: result.plan, weights: 'mse' });
   }
-  const trials = await compare(candidates, { model, types }, samples, ctx);
+  const trials = await compare(candidates, { model, types }, emit, samples, ctx);
   const plan = candidates.find((c) => c.method === method)?.plan ?? chosen.plan;
   const evidence = { method, trials, ...(learned === undefined ? {} : { learned }) };
   return { ...fit, plan, evidence };
@@ -163,6 +168,7 @@ async function takeSamples(model: Model, spec: DataSpec, effort: Effort, ctx: Co
 async function compare(
   candidates: readonly Candidate[],
   { model, types }: Pick<LoadedModel, 'model' | 'types'>,
+  emit: Form,
   { seen, apart, carry }: Samples,
   ctx: Context,
 ): Promise<BinaryPointTrial[]> {
@@ -174,7 +180,7 @@ async function compare(
     checkAbort(ctx);
     const guarded = guardBiases(plan, model.graph);
     const rounded = roundToNearest(model.graph, guarded, weights);
-    const written = await simulate({ model, types }, guarded, rounded);
+    const written = await simulate({ model, types }, guarded, rounded, isIntegerForm(emit));
     const fit = meanSqnr(exact, await run(written, seen));
     const heldOut = apart.length === 0 ? undefined : meanSqnr(exactApart, await run(written, apart));
     trials.push({ method, fit, ...(heldOut === undefined ? {} : { heldOut }) });

@@ -18,13 +18,18 @@ export function hasQdqForm({ activations }: Plan): boolean {
   return Object.values(activations).every(({ format }) => ['qdq', 'cast'].includes(parseFormat(format).onnx));
 }
 
-/** A plan as a model to measure: QDQ, or integers where QDQ lacks the rounding mode or width of a format. */
+/**
+ * A plan as a model to measure: QDQ, or integers where QDQ lacks the rounding mode or width of a format.
+ *
+ * @param asIntegers in integers in any case
+ */
 export async function simulate(
   { model, types }: Pick<LoadedModel, 'model' | 'types'>,
   plan: Plan,
   weights: SolvedWeights,
+  asIntegers = false,
 ): Promise<Model> {
-  return hasQdqForm(plan)
+  return hasQdqForm(plan) && !asIntegers
     ? emitQdq(model, plan, weights)
     : (await emitInteger(model, plan, weights, types)).model;
 }

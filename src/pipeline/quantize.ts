@@ -366,7 +366,7 @@ async function chooseScales(
   request: QuantizeRequest,
   ctx: Context,
 ): Promise<ScaledPlan> {
-  const { binaryPoint, solving } = request;
+  const { binaryPoint, emit, solving } = request;
   const spec = request.statistics?.spec;
   if (binaryPoint === undefined) {
     const { plan, ...choice } = await chooseRanges(loaded, planned, statistics, request, spec, ctx);
@@ -377,7 +377,7 @@ async function chooseScales(
     loaded,
     planned,
     statistics,
-    { spec, effort: solving.effort },
+    { spec, emit, effort: solving.effort },
     ctx,
   );
   return { plan, choice: { ranges: { method: ranges }, weightRange, trials: [] }, points: evidence };
