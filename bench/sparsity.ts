@@ -1,6 +1,6 @@
 /**
  * 2:4 weights on real models: what each way of choosing the kept weights costs, at 8 and 4 bits, on rows never fitted.
- * Usage: npm run bench -- sparsity FOLDER [model …] [--seeds 0,1,2]; prints the table of docs/results.md.
+ * Usage: npm run bench -- sparsity FOLDER [model …] [--seeds 0,1,2] [--weights int8,int4] [--methods dense,…,joint]; prints the table of docs/results.md.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,11 +15,15 @@ import { score } from './scores.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seeds: { type: 'string', default: '0,1,2' } },
+  options: {
+    seeds: { type: 'string', default: '0,1,2' },
+    weights: { type: 'string', default: 'int8,int4' },
+    methods: { type: 'string', default: 'dense,magnitude,wanda,sparsegpt,joint' },
+  },
 });
 const folder = modelsFolder();
 const wanted = positionals.slice(1);
-const METHODS: readonly (SparseSolver | 'dense')[] = ['dense', 'magnitude', 'wanda', 'sparsegpt', 'joint'];
+const methods = values.methods.split(',') as (SparseSolver | 'dense')[];
 
 const temporary = mkdtempSync(join(tmpdir(), 'fxq-bench-'));
 console.log('| model | weights | kept weights | metric by seed | float | held-out error | packed |');
@@ -28,8 +32,8 @@ for (const model of MODELS.filter((m) =>
   (wanted.length === 0 ? ['cifar-resnet20', 'cifar-resnet56', 'fashion-vit'] : wanted).includes(m.name),
 )) {
   const [float] = await score(folder, model, join(folder, model.model));
-  for (const weights of ['int8', 'int4']) {
-    for (const method of METHODS) {
+  for (const weights of values.weights.split(',')) {
+    for (const method of methods) {
       const scores: string[] = [];
       const errors: number[] = [];
       let packed = '';

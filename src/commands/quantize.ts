@@ -34,6 +34,7 @@ const KEYS: FlagKeys = {
   cache: ['quantize', 'cache'],
   sparsity: ['quantize', 'sparsity'],
   'sparsity-method': ['quantize', 'sparsityMethod'],
+  distill: ['quantize', 'distill'],
   'avoid-saturation': ['quantize', 'avoidSaturation'],
   include: ['quantize', 'include'],
   exclude: ['quantize', 'exclude'],
@@ -207,6 +208,11 @@ export default class Quantize extends BaseCommand {
       description:
         'Leave out small activations in front of layers: cett=0.2 (relative error of every layer) or ppl=1% (rise of the perplexity).',
     }),
+    distill: Flags.boolean({
+      allowNo: true,
+      description:
+        'After rounding, learn codes, scales and biases from the float model on the data, without labels; sparse weights stay sparse.',
+    }),
     'avoid-saturation': Flags.boolean({
       allowNo: true,
       description:
@@ -281,7 +287,7 @@ export default class Quantize extends BaseCommand {
           : await this.#explained(await quantizeWithin(request, searching, ctx));
       await this.#show(result, flags['dry-run']);
       const { out, manifestFile, plan, audit, saturation, synthetic, bytes } = result;
-      const { equalization, biases, activations } = result;
+      const { equalization, biases, activations, distilled } = result;
       return {
         out,
         manifest: manifestFile,
@@ -293,6 +299,7 @@ export default class Quantize extends BaseCommand {
         synthetic,
         ...(equalization === undefined ? {} : { equalization }),
         biases,
+        ...(distilled === undefined ? {} : { distillation: distilled }),
         notes: ctx.notes,
       };
     });

@@ -10,6 +10,7 @@ import { SENSITIVITIES, parseBudget, type SensitivityName } from '../search/inde
 import {
   BIAS_CORRECTIONS,
   EFFORTS,
+  FEATURE_WEIGHTS,
   SOLVER_CHOICES,
   SPARSE_SOLVERS,
   formatPattern,
@@ -103,6 +104,15 @@ const quantize = z.strictObject({
   cache: z.union([path, z.literal(false)]).exactOptional(),
   sparsity: pattern.exactOptional(),
   sparsityMethod: z.enum(SPARSE_SOLVERS).exactOptional(),
+  distill: z.boolean().exactOptional(),
+  distillation: z
+    .strictObject({
+      steps: count.exactOptional(),
+      batch: count.exactOptional(),
+      rate: z.number().gt(0).exactOptional(),
+      features: z.enum(FEATURE_WEIGHTS).exactOptional(),
+    })
+    .exactOptional(),
   avoidSaturation: z.boolean().exactOptional(),
   include: z.array(selector).exactOptional(),
   exclude: z.array(selector).exactOptional(),

@@ -7,8 +7,13 @@ import { WORD_LENGTH_DEFAULTS, type FitMethod, type WordLengthOptions } from '..
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings, type Sparsity } from '../plan/index.js';
 import { pointRules, readPareto } from '../search/index.js';
 import { type EqualizeRequest } from '../rewrite/index.js';
-import { type BiasCorrection, type Effort, type SparsityTarget } from '../solve/index.js';
 import { type BinaryPointMethod, type Gate, type ReporterName } from '../report/index.js';
+import {
+  type BiasCorrection,
+  type DistillSettings,
+  type Effort,
+  type SparsityTarget,
+} from '../solve/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
 
@@ -37,6 +42,7 @@ export interface QuantizeSettings {
     readonly effort: Effort;
     readonly cache?: string;
     readonly sparsity?: Sparsity;
+    readonly distill?: Partial<DistillSettings>;
   };
   readonly equalize: EqualizeRequest;
   readonly activationSparsity?: SparsityTarget;
@@ -107,6 +113,8 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     sparsityMethod,
     activationSparsity,
     biasCorrection,
+    distill,
+    distillation,
     avoidSaturation,
     externalData,
     locked,
@@ -127,6 +135,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
       ...(sparsity === undefined
         ? {}
         : { sparsity: { pattern: sparsity, method: sparsityMethod ?? 'joint' } }),
+      ...(distill === true ? { distill: distillation ?? {} } : {}),
     },
     equalize: equalizeRequest(config),
     ...(activationSparsity === undefined ? {} : { activationSparsity }),

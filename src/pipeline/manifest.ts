@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { FxqError, canonicalJson, readInput, writeOutput } from '../core/index.js';
 import { type Plan } from '../plan/index.js';
 import { type EqualizeReport } from '../rewrite/index.js';
-import { type BiasReport, type LayerReport } from '../solve/index.js';
 import { type FormatEvidence } from '../report/index.js';
+import { type BiasReport, type DistillReport, type LayerReport } from '../solve/index.js';
 
 export interface Manifest {
   readonly manifestVersion: 1;
@@ -26,6 +26,8 @@ export interface Manifest {
   readonly biases?: Readonly<Record<string, BiasReport>>;
   /** What choosing the number formats found out. */
   readonly formats?: FormatEvidence;
+  /** What distillation learned, where it was asked for. */
+  readonly distillation?: DistillReport;
 }
 
 /** `model.int8.onnx` → `model.int8.fxq.json`. */

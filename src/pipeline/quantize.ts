@@ -33,6 +33,7 @@ import {
   withBiases,
   writeSidecar,
   type BiasReport,
+  type DistillReport,
   type LayerReport,
   roundToNearest,
   scalesWithoutSaturation,
@@ -49,6 +50,7 @@ import { statisticsFrom, type StatisticsSource } from './calibrate.js';
 import { besideOutput, calibratedRanges, outputName, samplesToReplay } from './emission.js';
 import { solveWithin } from './fit-widths.js';
 import { formatEvidence } from './format-evidence.js';
+import { distillLayers } from './distill.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
 import { packSparse, sidecarPath } from './sparse.js';
@@ -111,6 +113,8 @@ export interface QuantizeResult {
   readonly equalization?: EqualizeReport;
   /** Biases that were corrected. */
   readonly biases: readonly BiasReport[];
+  /** What distillation learned. */
+  readonly distilled?: DistillReport;
   /** True when calibrated on random data. */
   readonly synthetic: boolean;
   readonly speed?: Speed;
@@ -123,6 +127,7 @@ export interface QuantizeResult {
  */
 export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
   refuseOverwrite(request);
+  refuseUnguarded(request);
   const { loaded: dense, equalization } = await loadEqualized(request, ctx);
   const { spec } = request.statistics ?? {};
   const { activationSparsity: target } = request;
@@ -130,7 +135,10 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     target === undefined ? { loaded: dense } : await withSparseActivations(dense, target, spec, ctx);
   const correction = request.biasCorrection ?? 'none';
   const loaded =
-    request.solving.sparsity !== undefined || correction !== 'none' || asksForSolver(request.plan)
+    request.solving.sparsity !== undefined ||
+    request.solving.distill !== undefined ||
+    correction !== 'none' ||
+    asksForSolver(request.plan)
       ? withBiasesOf(read)
       : read;
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
@@ -158,7 +166,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     );
   });
   const solved = { ...rounded, plan: fitted.plan };
-  const layers = fitted.answer;
+  const layers = await distillLayers(loaded.model, solved.plan, fitted.answer, spec, request.solving, ctx);
   const { model, files } = await emitModel(request.emit, {
     model: layers.model,
     plan: solved.plan,
@@ -206,6 +214,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       ? {}
       : { biases: Object.fromEntries(layers.biases.map((report) => [report.bias, report])) }),
     ...(Object.keys(evidence).length === 0 ? {} : { formats: evidence }),
+    ...(layers.distilled === undefined ? {} : { distillation: layers.distilled }),
   };
   const manifestFile = manifestPath(request.out);
   if (request.locked) checkLock(manifest, manifestFile);
@@ -231,6 +240,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     layers: layers.reports,
     biases: layers.biases,
     ...(equalization === undefined ? {} : { equalization }),
+    ...(layers.distilled === undefined ? {} : { distilled: layers.distilled }),
     synthetic: calibrated.synthetic,
   };
 }
@@ -490,6 +500,16 @@ function refuseOverwrite({ model, out }: QuantizeRequest): void {
     'E_OUTPUT',
     `the output would overwrite the float model ${model}`,
     'Choose another path with --out.',
+  );
+}
+
+/** Learned codes go anywhere on the grid, where these settings promise that some are never used. */
+function refuseUnguarded({ solving, avoidSaturation, accumulator }: QuantizeRequest): void {
+  if (solving.distill === undefined || (!avoidSaturation && accumulator === undefined)) return;
+  throw new FxqError(
+    'E_USAGE',
+    `distillation moves codes over the whole grid, which ${avoidSaturation ? '--avoid-saturation' : '--accumulator'} forbids`,
+    'Give one of the two.',
   );
 }
 

@@ -14,10 +14,13 @@ import {
   compareSizes,
   compareWithBaseline,
   evaluate,
+  isSparsity,
   loadMetric,
   measureLatency,
   measureLayers,
+  measurePatterns,
   observeTensors,
+  patternsAskedFor,
   quantities,
   readBaseline,
   type BaselineDelta,
@@ -31,7 +34,9 @@ import {
 } from '../report/index.js';
 import { measureSparsity, savedMacs, zerosRead } from './activation-sparsity.js';
 import { LEAST_OPSET, loadModel } from './load-model.js';
+import { formatPattern, readSidecar } from '../solve/index.js';
 import { fxqVersion, manifestPath, readManifest } from './manifest.js';
+import { sidecarPath } from './sparse.js';
 
 /** Samples in one run when outputs are compared. */
 const BATCH = 32;
@@ -90,6 +95,7 @@ export async function report(
     ...(activations === undefined ? {} : { activations }),
     ...(latency === undefined ? {} : { latency }),
     ...accumulatorsBeside(settings.quantized),
+    ...(await sparsityOf(quantized, settings)),
   };
   const deltas = baseline === undefined ? undefined : compareWithBaseline(measured, baseline);
   const gates = checkGates(settings.gates, withDeltas(quantities(measured), deltas ?? []));
@@ -107,6 +113,7 @@ export async function report(
     },
     ...measured,
     ...weightsBeside(quantized),
+    ...distillationBeside(quantized),
     tensors,
     ...transformsBeside(quantized),
     ...evidenceBeside(quantized),
@@ -182,6 +189,27 @@ function evidenceBeside({ path, model }: ModelFile): Pick<ReportResult, 'evidenc
   return formats === undefined || hashes.output !== hashModel(model) ? {} : { evidence: formats };
 }
 
+/** Weights under the patterns that gates ask about, and under those of the packed weights beside the model. */
+async function sparsityOf(
+  { path, model }: ModelFile,
+  { gates }: ReportSettings,
+): Promise<Pick<Measured, 'sparsity'>> {
+  const packed = sidecarPath(path);
+  const written = existsSync(packed)
+    ? readSidecar(packed).map((weight) => formatPattern(weight.packed.pattern))
+    : [];
+  const patterns = [...patternsAskedFor(gates.map((gate) => gate.quantity)), ...written];
+  return patterns.length === 0 ? {} : { sparsity: await measurePatterns(model, patterns) };
+}
+
+/** What distillation changed, when the manifest beside the model is of this very model. */
+function distillationBeside({ path, model }: ModelFile): Pick<ReportResult, 'distillation'> {
+  const beside = manifestPath(path);
+  if (!existsSync(beside)) return {};
+  const { distillation, hashes } = readManifest(beside);
+  return distillation === undefined || hashes.output !== hashModel(model) ? {} : { distillation };
+}
+
 /** Labels without a metric ask for top-1. */
 async function loadMetrics({ metrics, labels }: ReportSettings): Promise<Metric[]> {
   const names = metrics.length === 0 && labels !== undefined ? ['top1'] : metrics;
@@ -218,6 +246,7 @@ const SECTIONS = [
   'kernels',
   'accumulator',
   'activations',
+  'sparsity',
   'delta',
 ];
 
@@ -226,10 +255,10 @@ function checkGateNames({ gates }: ReportSettings, metrics: readonly Metric[]): 
   const known = [...metrics.map((metric) => metric.name), ...SECTIONS];
   for (const { text, quantity } of gates) {
     const [first = ''] = quantity.split('.');
-    if (known.includes(first)) continue;
+    if (known.includes(first) || isSparsity(first)) continue;
     throw new FxqError('E_USAGE', `the gate '${text}' speaks of '${first}', which is not measured`, [
       ...[didYouMean(first, known)].filter((s) => s !== ''),
-      `What is measured begins with ${known.join(', ')}.`,
+      `What is measured begins with ${known.join(', ')}, or a pattern such as 2:4.`,
     ]);
   }
 }

@@ -12,6 +12,7 @@ import {
   isSolverName,
   withRoundedWeights,
   type BlockOptions,
+  type DistillSettings,
   type SparseLayers,
   folderCache,
   solvableLayers,
@@ -30,6 +31,8 @@ export interface SolverRequest {
   readonly block?: Partial<BlockOptions>;
   /** Pattern of all layers that can take one and have no rule of their own. */
   readonly sparsity?: Sparsity;
+  /** Lets the solved network learn from the float one; settings left out follow from the effort. */
+  readonly distill?: Partial<DistillSettings>;
 }
 
 export interface LayerSolutions {

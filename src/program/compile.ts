@@ -16,14 +16,17 @@ import { type Step } from './tape.js';
 import { mapTree, type MapTree, type Tree } from './tree.js';
 import { type Value } from './value.js';
 
-/** The nodes behind some values, in order; what nothing needs is left out. */
+/**
+ * The nodes behind some values, in order; what nothing needs is left out. Names are left out, too: a node of the user's
+ * model may be recorded more than once.
+ */
 export function neededNodes(steps: readonly Step[], results: Iterable<string>): Node[] {
   const needed = new Set(results);
   const nodes: Node[] = [];
   for (const { node } of [...steps].reverse()) {
     if (!node.outputs.some((o) => needed.has(o))) continue;
     for (const name of namesRead(node)) needed.add(name);
-    nodes.push(node);
+    nodes.push({ ...node, name: '' });
   }
   return nodes.reverse();
 }

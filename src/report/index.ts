@@ -19,3 +19,4 @@ export { transformSections } from './transforms.js';
 export { compareSizes } from './sizes.js';
 export { observeTensors, type TensorObserver } from './tensors.js';
 export { formatBytes, formatMeasure } from './units.js';
+export { isSparsity, measurePatterns, patternsAskedFor } from './sparsity.js';

@@ -11,7 +11,15 @@ export interface Quantity {
 /** What quantities are made of; gates and deltas come later. */
 export type Measured = Pick<
   ReportResult,
-  'metrics' | 'outputs' | 'layers' | 'size' | 'latency' | 'kernels' | 'accumulators' | 'activations'
+  | 'metrics'
+  | 'outputs'
+  | 'layers'
+  | 'size'
+  | 'latency'
+  | 'kernels'
+  | 'accumulators'
+  | 'activations'
+  | 'sparsity'
 >;
 
 /**
@@ -51,6 +59,7 @@ export function quantities(result: Measured): Map<string, Quantity> {
     set('activations.sparse', 100 * sparse, '%');
     if (quantized !== undefined) set('activations.zeros', 100 * quantized, '%');
   }
+  addSparsity(result, set);
   return all;
 }
 
@@ -110,6 +119,22 @@ function addAccumulators({ accumulators: all = [] }: Measured, set: Setter): voi
     most((a) => a.biasBits ?? 1),
     '',
   );
+}
+
+/** Zeros of all layers, and by pattern: share and number of eligible layers that keep it, groups that break it. */
+function addSparsity({ sparsity = [] }: Measured, set: Setter): void {
+  for (const { pattern, zeros, layers } of sparsity) {
+    const eligible = layers.filter((layer) => layer.why === undefined);
+    const keep = eligible.filter((layer) => layer.keeps);
+    set('sparsity', zeros, '%');
+    set(pattern, eligible.length === 0 ? 0 : (100 * keep.length) / eligible.length, '%');
+    set(`${pattern}.layers`, keep.length, '');
+    set(
+      `${pattern}.violations`,
+      eligible.reduce((sum, layer) => sum + (layer.violations ?? 0), 0),
+      '',
+    );
+  }
 }
 
 /** Changes against an earlier result, for every quantity both have but those of single layers. */

@@ -5,6 +5,7 @@ import { type KernelAudit } from '../engine/index.js';
 import { type EqualizeReport } from '../rewrite/index.js';
 import {
   type BiasReport,
+  type DistillReport,
   type LayerReport,
   type NetworkSparsity,
   type SparsityTarget,
@@ -83,6 +84,31 @@ export interface SizeResult {
   readonly quantizedTypes: Readonly<Record<string, number>>;
   /** Layers in graph order. */
   readonly layers: readonly LayerBytes[];
+}
+
+/** One node with a weight under an N:M pattern. */
+export interface LayerSparsityResult {
+  readonly node: string;
+  readonly opType: string;
+  /** Every group of the pattern has its zeros. */
+  readonly keeps: boolean;
+  /** Why sparse kernels cannot use the pattern here; absent for eligible layers. */
+  readonly why?: string;
+  /** Groups, and those with too many non-zero weights; absent where the weight is no constant matrix. */
+  readonly groups?: number;
+  readonly violations?: number;
+  /** Weights that are zero, in percent. */
+  readonly zeros?: number;
+}
+
+/** The quantized model's weights under one pattern. */
+export interface SparsityResult {
+  /** `2:4`, `4:8/2` … */
+  readonly pattern: string;
+  /** Weights of all layers that are zero, in percent. */
+  readonly zeros: number;
+  /** Nodes with a weight in graph order. */
+  readonly layers: readonly LayerSparsityResult[];
 }
 
 /** Median and quartiles of wall time, in milliseconds. */
@@ -191,6 +217,10 @@ export interface ReportResult {
   readonly activations?: ActivationsResult;
   /** What choosing the number formats found out, from the manifest beside the model. */
   readonly evidence?: FormatEvidence;
+  /** Sparsity patterns that gates ask about or that the file beside the model names. */
+  readonly sparsity?: readonly SparsityResult[];
+  /** What distillation changed, from the manifest beside the model. */
+  readonly distillation?: DistillReport;
   readonly baseline?: readonly BaselineDelta[];
   readonly notes: readonly Note[];
   /** Failed gates first, worst first. */

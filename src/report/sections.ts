@@ -8,6 +8,7 @@ import { ROW_LIMIT, cell, counted, left, right, type Cell, type Section, type To
 import { weightSection } from './weight-section.js';
 import { transformSections } from './transforms.js';
 import { activationSection } from './activation-section.js';
+import { distillationSection, sparsitySection } from './sparsity-section.js';
 import { formatBytes, formatDecibels, formatMeasure, formatMilliseconds, significant } from './units.js';
 
 /** All sections that have something to say, what needs attention first. */
@@ -24,6 +25,8 @@ export function sectionsOf(result: ReportResult): Section[] {
     ...(result.transforms === undefined ? [] : transformSections(result.transforms)),
     ...(result.activations === undefined ? [] : [activationSection(result.activations)]),
     ...evidenceSections(result.evidence ?? {}),
+    ...(result.sparsity ?? []).map(sparsitySection),
+    ...(result.distillation === undefined ? [] : [distillationSection(result.distillation)]),
     layers(result.layers),
     baseline(result),
     notes(result),

@@ -20,4 +20,5 @@ export { searchPermutation, type ChannelScores, type PermutationResult } from '.
 export { readSidecar, writeSidecar, type SidecarWeight } from './sidecar.js';
 export { SPARSE_SOLVERS, isSparseSolver, solveSparse, type SparseSolver } from './solve-sparse.js';
 export { sparseGpt, type PrunedMatrix } from './sparse-gpt.js';
+export { surveySparsity, type LayerSurvey, type SparsitySurvey } from './survey.js';
 export { countPattern, verifySparsity, type LayerSparsity, type PatternCount } from './verify.js';

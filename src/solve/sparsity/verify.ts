@@ -96,7 +96,7 @@ export async function verifySparsity(
 }
 
 /** The values of all weight operands that follow from constants alone, computed by the runtime. */
-async function constantWeights(model: Model): Promise<Map<string, Tensor>> {
+export async function constantWeights(model: Model): Promise<Map<string, Tensor>> {
   const { graph } = model;
   const variable = new Set(graph.inputs.map((v) => v.name));
   for (const node of graph.nodes)

@@ -1,0 +1,145 @@
+/** Distillation from the quantize program: what it promises is true of the written file, and nothing is lost by it. */
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createContext } from '../../src/core/index.js';
+import { openDataSet } from '../../src/data/index.js';
+import { openSession } from '../../src/engine/index.js';
+import { feedInputs, readModel } from '../../src/onnx/index.js';
+import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
+import { DEFAULT_SETTINGS } from '../../src/plan/index.js';
+import { parsePattern, verifySparsity } from '../../src/solve/index.js';
+import { klDivergence, softmax, toFloat32, type Tensor } from '../../src/tensor/index.js';
+import { temporaryFolder } from '../helpers/folder.js';
+
+const MODEL = 'fixtures/fashion-cnn/cnn.onnx';
+const PREPROCESS = { scale: 1 / 255, mean: 0.286, std: 0.353 };
+const CALIBRATION = 'fixtures/fashion-mnist/calibration.npz';
+const folder = temporaryFolder();
+/** Layers are solved once; what distillation itself keeps is under other names. */
+const cache = join(folder, 'cache');
+
+function request(out: string, changes: Partial<QuantizeRequest> = {}): QuantizeRequest {
+  return {
+    model: MODEL,
+    out: join(folder, out),
+    plan: { ...DEFAULT_SETTINGS, weights: 'int4' },
+    emit: 'qdq',
+    ranges: { method: 'minmax' },
+    weightRange: 'mse',
+    statistics: { kind: 'data', spec: { path: CALIBRATION, rows: [0, 128], preprocess: PREPROCESS } },
+    solving: { effort: 'fast', cache, sparsity: { pattern: '2:4', method: 'joint' } },
+    avoidSaturation: false,
+    externalData: false,
+    dryRun: false,
+    locked: false,
+    ...changes,
+  };
+}
+
+const distilling = (changes = {}): Partial<QuantizeRequest> => ({
+  solving: {
+    effort: 'fast',
+    cache,
+    sparsity: { pattern: '2:4', method: 'joint' },
+    distill: { steps: 10, batch: 16, ...changes },
+  },
+});
+
+/** KL divergence of the written model's predictions from the float model's. */
+async function divergence(path: string, file: string, rows: readonly [number, number]): Promise<number> {
+  const data = await openDataSet(
+    { path: file, rows, preprocess: PREPROCESS },
+    feedInputs(readModel(MODEL).graph),
+    createContext(),
+  );
+  const [float, quantized] = [await openSession(MODEL), await openSession(path)];
+  let sum = 0;
+  for await (const { inputs, count } of data.batches(25)) {
+    const [a, b] = [await float.run(inputs), await quantized.run(inputs)].map((results) =>
+      toFloat32(results.get('logits') as Tensor),
+    );
+    for (let i = 0; i < count; i++) {
+      const row = (t: Float32Array): Float64Array => softmax(t.subarray(10 * i, 10 * i + 10));
+      sum += klDivergence(row(a!), row(b!));
+    }
+  }
+  return sum / data.samples;
+}
+
+describe('distillation', () => {
+  const [plain, better] = [request('plain.onnx'), request('distilled.onnx', distilling())];
+  let result: QuantizeResult;
+  beforeAll(async () => {
+    await quantize(plain, createContext({ threads: 1 }));
+    result = await quantize(better, createContext({ threads: 1 }));
+  });
+
+  it('lowers the divergence from the float model on images it never saw', async () => {
+    const rows = [0, 300] as const;
+    const test = 'fixtures/fashion-mnist/test.npz';
+    expect(await divergence(better.out, test, rows)).toBeLessThan(
+      0.8 * (await divergence(plain.out, test, rows)),
+    );
+  });
+
+  it('says of held-out samples what is true of the written files: what is trained is what is written', async () => {
+    // The last fifth of 128 samples is 25.
+    const { before, after } = result.distilled!.output;
+    expect(after).toBeLessThan(before);
+    const measured = [plain.out, better.out].map((path) => divergence(path, CALIBRATION, [103, 128]));
+    const [a, b] = await Promise.all(measured);
+    expect(a! / before).toBeCloseTo(1, 1);
+    expect(b! / after).toBeCloseTo(1, 1);
+    expect(result.manifest.distillation).toEqual(result.distilled);
+  });
+
+  it('keeps the pattern, and moves codes', async () => {
+    const sparse = new Set(result.layers.filter((l) => l.solver === '2:4 joint').map((l) => l.node));
+    const counts = await verifySparsity(readModel(better.out), parsePattern('2:4'), sparse);
+    expect(counts.length).toBeGreaterThan(5);
+    expect(counts.every((c) => c.violations === 0)).toBe(true);
+    expect(readFileSync(better.out).equals(readFileSync(plain.out))).toBe(false);
+  });
+
+  it('weighs late features by what was lost there', () => {
+    const { late } = result.distilled!;
+    expect(late.length).toBeGreaterThan(1);
+    expect(late.reduce((sum, f) => sum + f.weight, 0)).toBeCloseTo(result.distilled!.featureWeight);
+    expect(new Set(late.map((f) => f.weight)).size).toBe(late.length);
+  });
+
+  it('gives the same bytes for other threads, and where an interrupt left off', async () => {
+    const small = { steps: 4, batch: 8 };
+    const first = request('one.onnx', distilling(small));
+    const other = join(folder, 'other');
+    cpSync(cache, other, { recursive: true, filter: (path) => !path.endsWith('.distill.npz') });
+    const abort = new AbortController();
+    const interrupted = createContext({
+      threads: 2,
+      signal: abort.signal,
+      start: (title) => ({
+        update: (done) => title === 'Distilling' && done === 2 && abort.abort(),
+        finish: () => undefined,
+      }),
+    });
+    await expect(quantize(first, interrupted)).rejects.toMatchObject({ code: 'E_INTERRUPTED' });
+    await quantize(first, createContext({ threads: 1 }));
+    const second = request('two.onnx', { solving: { ...first.solving, cache: other } });
+    await quantize(second, createContext({ threads: 2 }));
+    expect(readFileSync(second.out).equals(readFileSync(first.out))).toBe(true);
+  });
+
+  it('keeps the solved network where nothing better is found', async () => {
+    const wild = request('wild.onnx', distilling({ steps: 2, rate: 10 }));
+    const { distilled } = await quantize(wild, createContext({ threads: 1 }));
+    expect(distilled!.bestStep).toBe(0);
+    expect(readFileSync(wild.out).equals(readFileSync(plain.out))).toBe(true);
+  });
+
+  it('refuses settings that limit codes', async () => {
+    await expect(
+      quantize(request('no.onnx', { ...distilling(), avoidSaturation: true }), createContext()),
+    ).rejects.toMatchObject({ code: 'E_USAGE' });
+  });
+});
