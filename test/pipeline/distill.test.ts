@@ -83,15 +83,18 @@ describe('distillation', () => {
     );
   });
 
-  it('says of held-out samples what is true of the written files: what is trained is what is written', async () => {
-    // The last fifth of 128 samples is 25.
-    const { before, after } = result.distilled!.output;
-    expect(after).toBeLessThan(before);
-    const measured = [plain.out, better.out].map((path) => divergence(path, CALIBRATION, [103, 128]));
-    const [a, b] = await Promise.all(measured);
-    expect(a! / before).toBeCloseTo(1, 1);
-    expect(b! / after).toBeCloseTo(1, 1);
-    expect(result.manifest.distillation).toEqual(result.distilled);
+  it('trains what is written: its loss is that of the file', async () => {
+    // With float activations nothing but the weights is rounded, so both agree to the last digits. The last fifth of 128
+    // samples is 25: 12 choose the step, 12 confirm it, one is left over.
+    const exact = request('exact.onnx', {
+      ...distilling({ steps: 4 }),
+      plan: { ...DEFAULT_SETTINGS, weights: 'int4', activations: 'float' },
+    });
+    const { distilled, manifest } = await quantize(exact, createContext({ threads: 1 }));
+    expect(distilled!.output.after).toBeLessThan(distilled!.output.before);
+    const measured = await divergence(exact.out, CALIBRATION, [115, 127]);
+    expect(measured / distilled!.output.after).toBeCloseTo(1, 3);
+    expect(manifest.distillation).toEqual(distilled);
   });
 
   it('keeps the pattern, and moves codes', async () => {

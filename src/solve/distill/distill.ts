@@ -37,7 +37,7 @@ export interface DistillInput {
   readonly sparse: ReadonlySet<string>;
 }
 
-/** Before and after, on samples that were neither solved for nor learned from. */
+/** Before and after, on samples that were neither solved for, nor learned from, nor chose the step. */
 export interface Change {
   readonly before: number;
   readonly after: number;
@@ -71,7 +71,7 @@ const LOOKS = 20;
 const GENERATION = 1;
 
 /**
- * Distils the float network into the solved one and keeps the better of both by held-out output loss.
+ * Distils the float network into the solved one and keeps the better of both by their loss on samples that chose nothing.
  *
  * @param cache folder where progress is kept; none when absent
  * @throws FxqError E_UNSUPPORTED where an operator has no gradient, no output is float, or nothing can be learned
@@ -102,11 +102,15 @@ export async function distill(
         ? []
         : lateFeatures(teacher.model, teacher.types).map((value) => ({ value, weight: 0 })),
   };
-  const held = evenly(pool.fit, pool.samples, batch);
+  // One half of the held-out samples chooses the step; the other one, which chose nothing, decides whether it is kept.
+  const half = pool.fit + Math.floor((pool.samples - pool.fit) / 2);
+  const choosing = evenly(pool.fit, half, batch);
+  const size = required(choosing[0], 'held-out samples').length;
+  const confirming = inBatches(half, pool.samples, size);
   const measure = await openMeasure(
     pair,
     unweighted,
-    pool.take(required(held[0], 'held-out samples')),
+    pool.take(required(choosing[0], 'held-out samples')),
     ctx.threads,
   );
   const average = async (
@@ -123,8 +127,7 @@ export async function distill(
   };
   try {
     const start = startState(learned);
-    const size = required(held[0], 'held-out samples').length;
-    const weighing = inBatches(Math.min(pool.fit, WEIGHING_SAMPLES), size);
+    const weighing = inBatches(0, Math.min(pool.fit, WEIGHING_SAMPLES), size);
     const residuals = (await average(start.parameters, weighing)).features;
     const targets = { outputs, features: weighFeatures(unweighted.features, residuals, settings) };
     const key = keyOf(input, data, settings, batch, ctx);
@@ -132,31 +135,37 @@ export async function distill(
       cache === undefined
         ? undefined
         : progressFile<Facts, Tensors>(cache, key, { state: start, best: start.parameters });
-    const { best, facts } = await learn(
+    const { best, bestStep: found } = await learn(
       pair,
       targets,
       pool,
       batch,
       settings,
-      (p) => average(p, held),
+      (p) => average(p, choosing),
       file,
       ctx,
     );
-    const result = learnedResult(learned, best);
+    const before = await average(start.parameters, confirming);
+    const learnedAfter = found === 0 ? before : await average(best, confirming);
+    const isBetter = learnedAfter.output < before.output;
+    const after = isBetter ? learnedAfter : before;
+    const bestStep = isBetter ? found : 0;
     const report: DistillReport = {
       ...settings,
       batch,
-      samples: { fit: pool.fit, heldOut: pool.samples - pool.fit },
-      bestStep: facts.bestStep,
-      output: { before: facts.before.output, after: facts.best.output },
+      samples: { fit: pool.fit, heldOut: confirming.length * size },
+      bestStep,
+      output: { before: before.output, after: after.output },
       late: targets.features.map(({ value, weight }, k) => ({
         value,
         weight,
-        before: facts.before.features[k] ?? 0,
-        after: facts.best.features[k] ?? 0,
+        before: before.features[k] ?? 0,
+        after: after.features[k] ?? 0,
       })),
     };
-    return facts.bestStep === 0 ? { weights: new Map(), biases: new Map(), report } : { ...result, report };
+    return bestStep === 0
+      ? { weights: new Map(), biases: new Map(), report }
+      : { ...learnedResult(learned, best), report };
   } finally {
     await measure.release();
   }
@@ -171,7 +180,7 @@ interface Facts {
 
 type Tensors = { readonly state: LearningState<Tensor>; readonly best: Parameters<Tensor> };
 
-/** Runs the loop in pieces; after each one the held-out samples decide which parameters are the best so far. */
+/** Runs the loop in pieces; after each one the choosing samples say which parameters are the best so far. */
 async function learn(
   pair: Pair,
   targets: Targets,
@@ -181,7 +190,7 @@ async function learn(
   measure: (parameters: Parameters<Tensor>) => Promise<Measured>,
   file: { read(): Kept<Facts, Tensors> | undefined; write(kept: Kept<Facts, Tensors>): void } | undefined,
   ctx: Context,
-): Promise<{ best: Parameters<Tensor>; facts: Facts }> {
+): Promise<{ best: Parameters<Tensor>; bestStep: number }> {
   const progress = ctx.start('Distilling', settings.steps);
   let kept = file?.read();
   if (kept === undefined) {
@@ -220,7 +229,7 @@ async function learn(
   progress.finish(
     `Distilled in ${settings.steps} steps: held-out loss ${before.output.toPrecision(3)} → ${best.output.toPrecision(3)}${bestStep === 0 ? ' (nothing better found)' : ''}`,
   );
-  return { best: kept.tensors.best, facts: kept.facts };
+  return { best: kept.tensors.best, bestStep };
 }
 
 /** Weights of a given sum; by residual: the more the solved network lost there, the heavier (GPUSQ-ViT). */
@@ -291,10 +300,10 @@ function evenly(from: number, to: number, most: number): number[][] {
   return Array.from({ length: count }, (_, b) => Array.from({ length: size }, (_, i) => from + b * size + i));
 }
 
-/** The first samples in batches of a given size; a rest is left out. */
-function inBatches(samples: number, size: number): number[][] {
-  return Array.from({ length: Math.floor(samples / size) }, (_, b) =>
-    Array.from({ length: size }, (_, i) => b * size + i),
+/** Samples `from` up to `to` in batches of a given size; a rest is left out. */
+function inBatches(from: number, to: number, size: number): number[][] {
+  return Array.from({ length: Math.floor((to - from) / size) }, (_, b) =>
+    Array.from({ length: size }, (_, i) => from + b * size + i),
   );
 }
 

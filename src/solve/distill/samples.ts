@@ -60,11 +60,11 @@ export async function readSamples(
     });
   requireOneShape(units);
   const fit = fitSamples(units.length, MOMENTS_DEFAULTS.heldOut);
-  if (fit === units.length)
+  if (units.length - fit < 2)
     throw new FxqError(
       'E_DATA',
-      `${units.length} samples are too few to learn from some and measure on others`,
-      'Give at least 5 samples, better some hundreds.',
+      `${units.length} samples are too few to learn from some, choose by others and confirm by others again`,
+      'Give at least 10 samples, better some hundreds.',
     );
   // A model of a fixed batch size is fed one of its batches at a time.
   const axes = size > 1 ? undefined : await sampleAxes(data);
