@@ -111,6 +111,8 @@ const quantize = z.strictObject({
       batch: count.exactOptional(),
       rate: z.number().gt(0).exactOptional(),
       features: z.enum(FEATURE_WEIGHTS).exactOptional(),
+      featureWeight: z.number().min(0).exactOptional(),
+      mix: z.number().min(0).max(1).exactOptional(),
     })
     .exactOptional(),
   avoidSaturation: z.boolean().exactOptional(),
