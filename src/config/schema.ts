@@ -11,6 +11,7 @@ import {
   BIAS_CORRECTIONS,
   EFFORTS,
   FEATURE_WEIGHTS,
+  ROUNDINGS,
   SOLVER_CHOICES,
   SPARSE_SOLVERS,
   formatPattern,
@@ -82,6 +83,16 @@ const calibration = z.strictObject({
   percentile: z.number().gt(50).max(100).exactOptional(),
 });
 
+/** How the solver `block` learns. */
+const block = z.strictObject({
+  layers: count.exactOptional(),
+  rounding: z.enum(ROUNDINGS).exactOptional(),
+  iterations: count.exactOptional(),
+  batch: count.exactOptional(),
+  drop: z.number().min(0).lt(1).exactOptional(),
+  importance: z.boolean().exactOptional(),
+});
+
 const quantize = z.strictObject({
   preset: z.enum(keys<PresetName>(PRESETS)).exactOptional(),
   weights: weights.exactOptional(),
@@ -101,6 +112,7 @@ const quantize = z.strictObject({
   activationSparsity: parsed(parseSparsityTarget).exactOptional(),
   biasCorrection: z.enum(['none', ...BIAS_CORRECTIONS]).exactOptional(),
   effort: z.enum(EFFORTS).exactOptional(),
+  block: block.exactOptional(),
   cache: z.union([path, z.literal(false)]).exactOptional(),
   sparsity: pattern.exactOptional(),
   sparsityMethod: z.enum(SPARSE_SOLVERS).exactOptional(),

@@ -10,6 +10,7 @@ import { type EqualizeRequest } from '../rewrite/index.js';
 import { type BinaryPointMethod, type Gate, type ReporterName } from '../report/index.js';
 import {
   type BiasCorrection,
+  type BlockOptions,
   type DistillSettings,
   type Effort,
   type SparsityTarget,
@@ -40,6 +41,7 @@ export interface QuantizeSettings {
   readonly wordLength?: WordLengthOptions;
   readonly solving: {
     readonly effort: Effort;
+    readonly block?: Partial<BlockOptions>;
     readonly cache?: string;
     readonly sparsity?: Sparsity;
     readonly distill?: Partial<DistillSettings>;
@@ -108,6 +110,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     accumulator,
     weightRange,
     effort,
+    block,
     cache,
     sparsity,
     sparsityMethod,
@@ -131,6 +134,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     ...formatSettings(config),
     solving: {
       effort: effort ?? 'balanced',
+      ...(block === undefined ? {} : { block: blockChanges(block) }),
       ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }),
       ...(sparsity === undefined
         ? {}
@@ -190,6 +194,14 @@ function formatSettings({
           },
         }),
   };
+}
+
+/** The key `layers` says how many layers blocks join. */
+function blockChanges({
+  layers,
+  ...rest
+}: NonNullable<NonNullable<Config['quantize']>['block']>): Partial<BlockOptions> {
+  return { ...rest, ...(layers === undefined ? {} : { join: layers }) };
 }
 
 /** A statistics file spares the run over the data; the data then only help to choose between range methods. */

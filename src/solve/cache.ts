@@ -9,6 +9,14 @@ import { type LayerError, type LayerProblem, type LayerSolution, type Moments } 
 export interface LayerCache {
   get(key: string): LayerSolution | undefined;
   set(key: string, solution: LayerSolution): void;
+  /** Blocks: facts as JSON, and arrays. */
+  getBlock(key: string): CachedBlock | undefined;
+  setBlock(key: string, block: CachedBlock): void;
+}
+
+export interface CachedBlock {
+  readonly facts: unknown;
+  readonly arrays: ReadonlyMap<string, Tensor>;
 }
 
 /** Counts up when solvers change what they give for the same problem. */
@@ -50,7 +58,34 @@ export function folderCache(folder: string): LayerCache {
       return existsSync(path) ? decode(readFileSync(path), path) : undefined;
     },
     set: (key, solution) => writeOutput(pathOf(key), [encode(solution)]),
+    getBlock: (key) => {
+      const path = pathOf(key);
+      return existsSync(path) ? decodeBlock(readFileSync(path), path) : undefined;
+    },
+    setBlock: (key, { facts, arrays }) =>
+      writeOutput(pathOf(key), [writeNpz(new Map([[FACTS, encodeFacts(facts)], ...arrays]))]),
   };
+}
+
+const FACTS = 'facts';
+
+function encodeFacts(facts: unknown): Tensor {
+  const text = new TextEncoder().encode(canonicalJson(facts));
+  return tensor('uint8', [text.length], text);
+}
+
+function decodeFacts(arrays: ReadonlyMap<string, Tensor>): unknown {
+  return JSON.parse(new TextDecoder().decode(arrays.get(FACTS)?.data as Uint8Array));
+}
+
+function decodeBlock(bytes: Uint8Array, path: string): CachedBlock | undefined {
+  try {
+    const arrays = readNpz(bytes, path);
+    const facts = decodeFacts(arrays);
+    return { facts, arrays: new Map([...arrays].filter(([name]) => name !== FACTS)) };
+  } catch {
+    return undefined;
+  }
 }
 
 interface Facts {
@@ -70,10 +105,14 @@ function encode({
   exponent,
   biasCorrection,
 }: LayerSolution): Uint8Array {
+<<<<<<< HEAD
   const facts: Facts = { solver, error, fellBack, ...(exponent === undefined ? {} : { exponent }) };
   const text = new TextEncoder().encode(canonicalJson(facts));
+=======
+  const facts: Facts = { solver, error, fellBack };
+>>>>>>> 1df1913 (Blocks start from the best of three answers, are cached by content, and have their settings in the configuration)
   const arrays: [string, Tensor][] = [
-    ['facts', tensor('uint8', [text.length], text)],
+    [FACTS, encodeFacts(facts)],
     ['codes', tensor('int32', [codes.length], codes)],
     ['scale', tensor('float64', [scale.length], scale)],
     ['zero_point', tensor('int32', [zeroPoint.length], zeroPoint)],
@@ -86,7 +125,7 @@ function encode({
 function decode(bytes: Uint8Array, path: string): LayerSolution | undefined {
   try {
     const arrays = readNpz(bytes, path);
-    const facts = JSON.parse(new TextDecoder().decode(arrays.get('facts')?.data as Uint8Array)) as Facts;
+    const facts = decodeFacts(arrays) as Facts;
     const bias = arrays.get('bias_correction')?.data as Float64Array | undefined;
     return {
       ...facts,

@@ -43,6 +43,7 @@ export {
   type SolveSettings,
 } from './solve-weights.js';
 export { blockOptions } from './block/effort.js';
+export { ROUNDINGS, type Rounding } from './block/learned-weight.js';
 export { withRoundedWeights } from './rounded-weights.js';
 export { type BlockReport, type LayerReport, type SolvedLayers } from './solved.js';
 export { solveBlocks, type BlockOptions } from './block/solve-blocks.js';

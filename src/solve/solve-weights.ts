@@ -94,23 +94,29 @@ export async function solveWeights(
   settings: SolveSettings,
   ctx: Context,
 ): Promise<SolvedLayers> {
-  const products = await openProducts(ctx.threads);
-  const matrices = await openMatrices(ctx.threads);
-  const runtime = { product: products.product, matrices };
-  const collector = createCollector(model, plan, solver, settings, runtime, ctx);
-  try {
-    // What a recurrent input carries from sample to sample cannot be handed from layer to layer.
-    const onePass = settings.effort === 'fast' || data.carry.size > 0;
-    if (onePass) await solveOnePass(model, layers, data, collector, settings.effort, ctx);
-    else await solveFrontToBack(model, simulated, layers, data, collector, ctx);
-  } finally {
-    await products.release();
-    await matrices.release();
-  }
-  const solved = collector.result();
+  // What a recurrent input carries from sample to sample cannot be handed from layer to layer.
+  const onePass = settings.effort === 'fast' || data.carry.size > 0;
+  const solveAll = async (part: readonly WeightedLayer[], atOnce: boolean): Promise<SolvedLayers> => {
+    const products = await openProducts(ctx.threads);
+    const matrices = await openMatrices(ctx.threads);
+    const runtime = { product: products.product, matrices };
+    const collector = createCollector(model, plan, solver, settings, runtime, ctx);
+    try {
+      if (atOnce) await solveOnePass(model, part, data, collector, settings.effort, ctx);
+      else await solveFrontToBack(model, simulated, part, data, collector, ctx);
+    } finally {
+      await products.release();
+      await matrices.release();
+    }
+    return collector.result();
+  };
+  const solved = await solveAll(layers, onePass);
   const learned = layers.filter((l) => solver(l.weight) === BLOCK_SOLVER);
   if (learned.length === 0 || settings.blocks === undefined) return solved;
-  return refineBlocks(model, simulated, plan, learned, solved, data, settings.blocks, ctx);
+  // What layers aim at front to back can mislead where activations are coarse; blocks start from what does better.
+  const others = onePass ? [] : [await solveAll(learned, true)];
+  const blocks = { ...settings.blocks, ...(settings.cache === undefined ? {} : { cache: settings.cache }) };
+  return refineBlocks(model, simulated, plan, learned, [solved, ...others], data, blocks, ctx);
 }
 
 interface Collector {

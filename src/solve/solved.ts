@@ -31,6 +31,8 @@ export interface SolvedLayers extends NetworkValues {
 export interface BlockReport {
   readonly name: string;
   readonly layers: readonly string[];
+  /** The solver whose codes had the least error, where learning began. */
+  readonly start: string;
   readonly error: BlockErrorReport;
   /** False when the start was no worse on held-out samples (or, without any, on those seen), and was kept. */
   readonly adopted: boolean;

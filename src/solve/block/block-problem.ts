@@ -2,6 +2,7 @@
 import { required } from '../../core/index.js';
 import { createProgram, loop, openProgram, type Program, type Value } from '../../program/index.js';
 import { sizeOf, tensor, toFloat32, type Tensor } from '../../tensor/index.js';
+import { type WeightedLayer } from '../layers.js';
 import { type LearnedWeight } from './learned-weight.js';
 import { stepDims, type Units } from './samples.js';
 import { inlineSlice, type Slice } from './slice-program.js';
@@ -28,8 +29,14 @@ export interface BlockProblem {
   /** How much an error at each place of an exit costs, shape of one unit with axis 0 of size 1; 1 where absent. */
   readonly importance: ReadonlyMap<string, Tensor>;
   readonly weights: readonly LearnedWeight[];
-  /** Biases of the learned layers, by initializer; absent where a layer has none of its own. */
-  readonly biases: ReadonlyMap<string, Tensor>;
+  /** Biases of the float layers, by initializer; absent where a layer has none of its own. */
+  readonly biases: ReadonlyMap<string, LayerBias>;
+}
+
+/** The bias of a float layer. */
+export interface LayerBias {
+  readonly layer: WeightedLayer;
+  readonly value: Tensor;
 }
 
 /** Values that stand for initializers of the block: weights, and biases that go with them. */
@@ -118,7 +125,7 @@ export async function openMeter(problem: BlockProblem): Promise<BlockMeter> {
   const data = declareData(p, problem, false);
   const names = [...weights.map((w) => w.layer.weight), ...biases.keys()];
   const dimsOf = (name: string): readonly number[] =>
-    biases.get(name)?.dims ??
+    biases.get(name)?.value.dims ??
     required(
       weights.find((w) => w.layer.weight === name),
       name,

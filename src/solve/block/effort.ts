@@ -10,7 +10,6 @@ const COMMON: Omit<BlockOptions, 'iterations'> = {
   penalty: 0.5,
   warmUp: 0.2,
   drop: 0.5,
-  trust: 0.5,
   join: 4,
   batch: 32,
   importance: true,

@@ -9,19 +9,17 @@ import { type WeightedLayer } from '../layers.js';
 import { type WeightGrid } from '../problem.js';
 import { fromMatrix, matrixSize, scaleLayout } from '../weight-layout.js';
 
-/** A weight before it is learned; arrays are in the initializer's order. */
+/** A weight to be learned; arrays are in the initializer's order. */
 export interface LearnedWeight {
   readonly layer: WeightedLayer;
   readonly grid: WeightGrid;
   readonly weight: Float32Array;
-  /** Codes, scales and zero points to start from. */
-  readonly start: SolvedWeight;
   /** Index into the scales of every weight. */
   readonly cell: Int32Array;
   /** Least scale of every cell. */
   readonly minimumScale?: readonly number[];
-  /** 1 where the code must stay (zeros of an N:M pattern). */
-  readonly frozen?: Uint8Array;
+  /** Zeros stay: they are an N:M pattern. */
+  readonly keepsZeros: boolean;
 }
 
 /** What is learned of one weight. */
@@ -49,12 +47,11 @@ export interface WeightProgram {
   settle(b: Program, parameters: WeightParameters): { readonly codes: Value; readonly scale: Value };
 }
 
-/** The weight of a layer at its starting codes. */
+/** The weight of a layer, as its plan has it. */
 export function learnedWeight(
   graph: Graph,
   layer: WeightedLayer,
   quantization: WeightQuantization,
-  start: SolvedWeight,
   keepsZeros: boolean,
 ): LearnedWeight {
   const stored = required(graph.initializers.get(layer.weight), `initializer ${layer.weight}`);
@@ -70,12 +67,9 @@ export function learnedWeight(
     layer,
     grid: gridOf(quantization.format),
     weight: toFloat32(loadTensor(stored, layer.weight)),
-    start,
     cell,
+    keepsZeros,
     ...(least === undefined ? {} : { minimumScale: least }),
-    ...(keepsZeros
-      ? { frozen: Uint8Array.from(start.codes, (q, i) => (q === start.zeroPoint[cell[i] as number] ? 1 : 0)) }
-      : {}),
   };
 }
 
@@ -87,50 +81,72 @@ export function realValues(cell: Int32Array, { codes, scale, zeroPoint }: Solved
   });
 }
 
-/** How far soft rounding starts from the float weight (0) towards the starting code (1). */
-const TRUST = 0.5;
-
 /** Records a weight's constants in a program. */
 export function weightProgram(
   p: Program,
   w: LearnedWeight,
+  start: SolvedWeight,
   rounding: Rounding,
-  trust = TRUST,
 ): WeightProgram {
   const { dims } = w.layer.layout;
   const array = (data: ArrayLike<number>): Value =>
     p.constant(tensor('float32', dims, Float32Array.from(data)));
-  const at = <T extends ArrayLike<number>>(data: T, i: number): number => data[w.cell[i] as number] as number;
-  const { start, grid } = w;
+  const at = (data: ArrayLike<number>, i: number): number => data[w.cell[i] as number] as number;
   const cell = p.constant(tensor('int64', dims, BigInt64Array.from(w.cell, BigInt)));
-  const zero = array(start.codes.map((_, i) => at(start.zeroPoint, i)));
+  const zeros = start.codes.map((_, i) => at(start.zeroPoint, i));
+  const zero = array(zeros);
   const initial = p.constant(tensor('float32', [start.scale.length], start.scale));
   const least = w.minimumScale === undefined ? undefined : p.vector(w.minimumScale);
+  const isFree = (w.grid.scale ?? 'float') === 'float';
   const scaleOf = (b: Program, stretch: Value): Value => {
+    if (!isFree) return initial;
     const scale = b.mul(initial, stretch);
     return least === undefined ? scale : b.max(scale, least);
   };
-  /** Float weights in units of the grid. */
-  const place = Float32Array.from(w.weight, (v, i) => v / at(start.scale, i) + at(start.zeroPoint, i));
-  const shape = rounding === 'soft' ? softCodes(w, place, array, trust) : freeCodes(p, w, place, array, grid);
-  const real = (b: Program, codes: Value, stretch: Value): Value =>
-    b.mul(b.sub(codes, zero), b.gather(scaleOf(b, stretch), cell));
+  const movable = w.keepsZeros ? array(start.codes.map((q, i) => (q === zeros[i] ? 0 : 1))) : undefined;
+  // Float weights in units of the grid.
+  const place = Float32Array.from(w.weight, (v, i) => v / at(start.scale, i) + (zeros[i] as number));
+  const rounded: CodeProgram = ROUNDING_PROGRAMS[rounding](p, w.grid, start.codes, place, array);
+  const real = (b: Program, codes: Value, stretch: Value): Value => {
+    const values = b.mul(b.sub(codes, zero), b.gather(scaleOf(b, stretch), cell));
+    return movable === undefined ? values : b.mul(values, movable);
+  };
   return {
-    first: { v: shape.v, stretch: p.fullLike(initial, 1) },
+    first: { v: rounded.first, stretch: p.fullLike(initial, 1) },
     values: (b, { v, stretch }) => {
-      const { codes, share } = shape.codes(b, v);
+      const { codes, share } = rounded.codes(b, v);
       return { values: real(b, codes, stretch), ...(share === undefined ? {} : { share }) };
     },
-    settle: (b, { v, stretch }) => ({ codes: shape.hard(b, v), scale: scaleOf(b, stretch) }),
+    settle: (b, { v, stretch }) => {
+      const codes = rounded.settle(b, v);
+      return {
+        codes: movable === undefined ? codes : b.where(b.greater(movable, 0), codes, zero),
+        scale: scaleOf(b, stretch),
+      };
+    },
   };
 }
 
 /** How codes follow from a weight's rounding variable. */
-interface CodeShape {
-  readonly v: Value;
+interface CodeProgram {
+  readonly first: Value;
   codes(b: Program, v: Value): { readonly codes: Value; readonly share?: Value };
-  hard(b: Program, v: Value): Value;
+  /** Integer codes. */
+  settle(b: Program, v: Value): Value;
 }
+
+/**
+ * @param start codes to start from
+ * @param place float weights in units of the grid
+ * @param array a constant of the weight's shape
+ */
+type RoundingProgram = (
+  p: Program,
+  grid: WeightGrid,
+  start: Int32Array,
+  place: Float32Array,
+  array: (data: ArrayLike<number>) => Value,
+) => CodeProgram;
 
 /** Stretch of the rectified sigmoid; as in `softRounding`. */
 const [ZETA, GAMMA] = [1.1, -0.1];
@@ -138,55 +154,45 @@ const [ZETA, GAMMA] = [1.1, -0.1];
 /** Shares are kept from the ends at the start, where the sigmoid has no slope. */
 const MARGIN = 0.02;
 
-/** Starting code, or its neighbour on the side of the float weight. */
-function softCodes(
-  { start, grid, frozen }: LearnedWeight,
-  place: Float32Array,
-  array: (data: ArrayLike<number>) => Value,
-  trust: number,
-): CodeShape {
-  const lower = Float32Array.from(start.codes, (q, i) => {
+/** How far soft rounding starts from the float weight (0) towards the starting code (1). */
+const TRUST = 0.5;
+
+/** The starting code, or its neighbour on the side of the float weight. */
+const softCodes: RoundingProgram = (_p, grid, start, place, array) => {
+  const lower = Float32Array.from(start, (q, i) => {
     const below = (place[i] as number) < q ? q - 1 : q;
     return Math.min(Math.max(below, grid.low), grid.high - 1);
   });
-  const shares = Float32Array.from(start.codes, (q, i) => {
+  const shares = Float32Array.from(start, (q, i) => {
     const low = lower[i] as number;
     const own = Math.min(Math.max((place[i] as number) - low, 0), 1);
-    return Math.min(Math.max(own + trust * (q - low - own), MARGIN), 1 - MARGIN);
+    return Math.min(Math.max(own + TRUST * (q - low - own), MARGIN), 1 - MARGIN);
   });
-  const v = array(shares.map((h) => -Math.log((ZETA - GAMMA) / (h - GAMMA) - 1)));
   const floor = array(lower);
-  const fixed = frozen === undefined ? undefined : { mask: array(frozen), codes: array(start.codes) };
-  const keep = (b: Program, codes: Value): Value =>
-    fixed === undefined ? codes : b.where(b.greater(fixed.mask, 0), fixed.codes, codes);
   return {
-    v,
-    codes: (b, now) => {
-      const share = softRounding(b, now);
-      return { codes: keep(b, b.add(floor, share)), share };
+    first: array(shares.map((h) => -Math.log((ZETA - GAMMA) / (h - GAMMA) - 1))),
+    codes: (b, v) => {
+      const share = softRounding(b, v);
+      return { codes: b.add(floor, share), share };
     },
-    hard: (b, now) => keep(b, b.add(floor, b.cast(b.greaterOrEqual(softRounding(b, now), 0.5), 'float32'))),
+    settle: (b, v) => b.add(floor, b.cast(b.greaterOrEqual(softRounding(b, v), 0.5), 'float32')),
   };
-}
-
-/** Codes start at the starting ones, close to the next where the float weight lies there, and may go anywhere. */
-function freeCodes(
-  p: Program,
-  { start, frozen }: LearnedWeight,
-  place: Float32Array,
-  array: (data: ArrayLike<number>) => Value,
-  grid: WeightGrid,
-): CodeShape {
-  const latent = array(
-    Float32Array.from(start.codes, (q, i) => Math.min(Math.max(place[i] as number, q - NEAR), q + NEAR)),
-  );
-  const movable = frozen === undefined ? undefined : array(frozen.map((f) => 1 - f));
-  const rounded = (b: Program, v: Value): Value => {
-    const offset = movable === undefined ? v : b.mul(v, movable);
-    return roundStraightThrough(b, b.clip(b.add(latent, offset), grid.low, grid.high));
-  };
-  return { v: p.fullLike(latent, 0), codes: (b, v) => ({ codes: rounded(b, v) }), hard: rounded };
-}
+};
 
 /** Largest distance of a latent weight from its starting code, in steps. */
 const NEAR = 0.45;
+
+/** Codes start at the starting ones, close to the next where the float weight lies there, and may go anywhere. */
+const freeCodes: RoundingProgram = (p, grid, start, place, array) => {
+  const latent = array(
+    Float32Array.from(start, (q, i) => Math.min(Math.max(place[i] as number, q - NEAR), q + NEAR)),
+  );
+  const rounded = (b: Program, v: Value): Value =>
+    roundStraightThrough(b, b.clip(b.add(latent, v), grid.low, grid.high));
+  return { first: p.fullLike(latent, 0), codes: (b, v) => ({ codes: rounded(b, v) }), settle: rounded };
+};
+
+const ROUNDING_PROGRAMS = {
+  soft: softCodes,
+  sign: freeCodes,
+} as const satisfies Record<Rounding, RoundingProgram>;

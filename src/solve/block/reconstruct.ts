@@ -25,8 +25,9 @@ import {
 } from '../../program/index.js';
 import { sizeOf, tensor, toFloat32, type Tensor } from '../../tensor/index.js';
 import { type SolvedWeight } from '../../plan/index.js';
+import { type NetworkValues } from '../solved.js';
 import { declareData, errorByUnit, takeUnits, type BlockProblem } from './block-problem.js';
-import { weightProgram, type Rounding, type WeightParameters } from './learned-weight.js';
+import { weightProgram, type LearnedWeight, type Rounding, type WeightParameters } from './learned-weight.js';
 import { inlineSlice } from './slice-program.js';
 
 export interface ReconstructOptions {
@@ -44,7 +45,6 @@ export interface ReconstructOptions {
   readonly warmUp: number;
   /** Probability that an element of an activation stays as the float network has it (QDrop). */
   readonly drop: number;
-  readonly trust: number;
 }
 
 /** Exponent of the regularizer: high leaves values in the middle alone, low decides them. */
@@ -66,19 +66,25 @@ type Parameters = {
 /**
  * Learns the weights of a block from its units for fitting.
  *
- * @param startError mean error of a unit at the starting codes, in which the loss is measured
+ * @param start     codes and biases to start from
+ * @param startNoise error of every unit at the start. It is the unit of the loss; a unit with a far larger error than
+ *                   others counts less, so that a few samples beyond the range of the activations do not decide
  */
 export async function reconstruct(
   problem: BlockProblem,
+  start: NetworkValues,
   options: ReconstructOptions,
-  startError: number,
+  startNoise: Float64Array,
   rng: Rng,
 ): Promise<Reconstruction> {
   const { iterations, rounding, drop, warmUp, penalty } = options;
   const p = createProgram();
   const data = declareData(p, problem, drop > 0);
-  const weights = problem.weights.map((w) => weightProgram(p, w, rounding, options.trust));
-  const biases = biasPrograms(p, problem);
+  const startOf = ({ layer }: LearnedWeight): SolvedWeight =>
+    required(start.weights.get(layer.weight), layer.weight);
+  const weights = problem.weights.map((w) => weightProgram(p, w, startOf(w), rounding));
+  const biases = biasPrograms(p, problem, start);
+  const unitWeight = p.constant(unitWeights(startNoise));
   const rows = rowTable(p, problem, iterations, rng);
   const chance = drop === 0 ? undefined : dropper(p, problem, options, rng);
   const count = problem.weights.reduce((sum, w) => sum + w.weight.length, 0);
@@ -119,7 +125,8 @@ export async function reconstruct(
       );
       const results = inlineSlice(b, problem.slice, bind, keeps);
       const targets = new Map([...data.targets].map(([name, v]) => [name, take(v)]));
-      const error = b.div(b.reduceMean(errorByUnit(b, problem, results, targets)), startError);
+      const errors = errorByUnit(b, problem, results, targets);
+      const error = b.reduceMean(b.mul(errors, b.gather(unitWeight, picked)));
       const exponent = anneal(b, step);
       const penalties = shares.map((share) => roundingPenalty(b, share, exponent));
       const [head, ...rest] = penalties;
@@ -146,13 +153,14 @@ export async function reconstruct(
   const found = await runProgram<typeof outputs, Found>(p, outputs, data.feeds, { threads: 1 });
   return {
     weights: new Map(
-      problem.weights.map(({ layer, start }, i) => {
+      problem.weights.map((w, i) => {
+        const { layer } = w;
         const { codes, scale } = required(found.settled[i], 'a weight');
         const solved: SolvedWeight = {
           initializer: layer.weight,
           codes: Int32Array.from(toFloat32(codes)),
           scale: toFloat32(scale),
-          zeroPoint: start.zeroPoint,
+          zeroPoint: startOf(w).zeroPoint,
         };
         return [layer.weight, solved] as const;
       }),
@@ -172,16 +180,26 @@ interface BiasProgram {
 const UNIFORM = 0.29;
 
 /** Biases as their start plus a shift, in units of the error that rounding makes for inputs of size 1. */
-function biasPrograms(p: Program, { biases, weights }: BlockProblem): BiasProgram[] {
-  return [...biases].map(([name, t]) => {
-    const owner = weights.find(({ layer }) => layer.node.inputs[2] === name) ?? weights[0];
-    const { scale } = required(owner, 'a weight').start;
+function biasPrograms(p: Program, { biases }: BlockProblem, start: NetworkValues): BiasProgram[] {
+  return [...biases].map(([name, { layer }]) => {
+    const { scale } = required(start.weights.get(layer.weight), layer.weight);
     const mean = scale.reduce((sum, s) => sum + s, 0) / scale.length;
-    const depth = required(owner, 'a weight').layer.layout;
-    const unit = mean * UNIFORM * Math.sqrt(depth.in * depth.kernel);
-    const start = p.constant(t);
-    return { name, first: p.fullLike(start, 0), value: (b, shift) => b.add(start, b.mul(shift, unit)) };
+    const unit = mean * UNIFORM * Math.sqrt(layer.layout.in * layer.layout.kernel);
+    const from = p.constant(required(start.biases.get(name), name));
+    return { name, first: p.fullLike(from, 0), value: (b, shift) => b.add(from, b.mul(shift, unit)) };
   });
+}
+
+/** Weights that bring the errors at the start to a mean of 1: w = c / (e + ē) for a unit of error e, mean ē. */
+function unitWeights(startNoise: Float64Array): Tensor {
+  const mean = startNoise.reduce((sum, e) => sum + e, 0) / startNoise.length;
+  const plain = startNoise.map((e) => 1 / (e + mean));
+  const total = plain.reduce((sum, w, i) => sum + w * (startNoise[i] as number), 0) / plain.length;
+  return tensor(
+    'float32',
+    [plain.length],
+    Float32Array.from(plain, (w) => w / total),
+  );
 }
 
 /** Which units each step sees: all of them once, in random order, before any comes again. [iterations, batch] */

@@ -2,6 +2,7 @@
 import { type Context } from '../../core/index.js';
 import { storeTensor, type Model } from '../../onnx/index.js';
 import { type Plan, type SolvedWeight } from '../../plan/index.js';
+import { type LayerCache } from '../cache.js';
 import { type WeightedLayer } from '../layers.js';
 import { type LayerData } from '../moments/collect.js';
 import { readBatches } from '../moments/batches.js';
@@ -10,24 +11,34 @@ import { withRoundedWeights } from '../rounded-weights.js';
 import { type SolvedLayers } from '../solved.js';
 import { solveBlocks, type BlockOptions } from './solve-blocks.js';
 
+/** Names of the answers that blocks may start from. */
+const STARTS = ['descent', 'descent, one pass'];
+
 export interface BlockSettings {
   readonly options: BlockOptions;
   /** All weights rounded to nearest. */
   readonly nearest: ReadonlyMap<string, SolvedWeight>;
   readonly sparse: ReadonlySet<string>;
+  /** Keeps finished blocks. */
+  readonly cache?: LayerCache;
 }
 
-/** Learns the blocks around some layers, starting from the codes of a layer solver, and reports both. */
+/**
+ * Learns the blocks around some layers, and reports what that bought beside the layer solvers.
+ *
+ * @param starts answers of layer solvers; the first one has all layers, further ones those that are learned
+ */
 export async function refineBlocks(
   model: Model,
   simulated: Model,
   plan: Plan,
   layers: readonly WeightedLayer[],
-  solved: SolvedLayers,
+  starts: readonly [SolvedLayers, ...SolvedLayers[]],
   data: LayerData,
-  { options, nearest, sparse }: BlockSettings,
+  { options, nearest, sparse, cache }: BlockSettings,
   ctx: Context,
 ): Promise<SolvedLayers> {
+  const [solved] = starts;
   const { batches, fitBatches } = await readBatches(data);
   const biases = new Map([...solved.biases].map(([name, t]) => [name, storeTensor(t)] as const));
   const {
@@ -43,11 +54,12 @@ export async function refineBlocks(
       ),
       plan,
       layers,
-      start: solved,
+      starts: starts.map((values, i) => ({ ...values, name: STARTS[i] ?? '' })),
       nearest,
       sparse,
       batches,
       fitBatches,
+      ...(cache === undefined ? {} : { cache }),
     },
     options,
     ctx,

@@ -1,10 +1,11 @@
 /** Blocks front to back: each sees what the learned blocks before it hand on, and is held to the float network's output. */
-import { checkAbort, required, type Context } from '../../core/index.js';
+import { checkAbort, required, type Context, type Rng } from '../../core/index.js';
 import { type Batch } from '../../engine/index.js';
-import { GraphEditor, loadTensor, storeTensor, type Model } from '../../onnx/index.js';
+import { GraphEditor, loadTensor, storeTensor, type Model, type TensorType } from '../../onnx/index.js';
 import { type Plan, type SolvedWeight } from '../../plan/index.js';
 import { tensor, type Tensor } from '../../tensor/index.js';
 import { biasInitializer } from '../bias.js';
+import { type LayerCache } from '../cache.js';
 import { squaredGradients } from '../importance/squared-gradients.js';
 import { type WeightedLayer } from '../layers.js';
 import { startWalk, type Walk } from '../moments/walk.js';
@@ -12,16 +13,19 @@ import {
   openMeter,
   relativeError,
   separable,
+  type BlockErrors,
   type BlockInput,
   type BlockProblem,
   type BlockValues,
+  type LayerBias,
 } from './block-problem.js';
 import { type BlockReport, type NetworkValues, type StageErrors } from '../solved.js';
+import { blockKey, fromCached, toCached, type SolvedBlock } from './cache.js';
 import { findBlocks, type Block } from './find-blocks.js';
-import { learnedWeight, realValues, type LearnedWeight } from './learned-weight.js';
+import { learnedWeight, realValues } from './learned-weight.js';
 import { reconstruct, type ReconstructOptions } from './reconstruct.js';
 import { chooseUnits, isOpen, stack, stepDims, type Units } from './samples.js';
-import { cutSlice, type SliceInput } from './slice-program.js';
+import { cutSlice, type Slice, type SliceInput } from './slice-program.js';
 
 export interface BlockOptions extends ReconstructOptions {
   /** Layers of blocks that are joined. */
@@ -38,6 +42,11 @@ export interface SolvedBlocks extends NetworkValues {
   readonly reports: readonly BlockReport[];
 }
 
+/** Weights of a whole network by one solver. */
+export interface BlockStart extends NetworkValues {
+  readonly name: string;
+}
+
 /** Everything that blocks are learned from. */
 export interface BlockNetwork {
   /** Prepared float model. */
@@ -47,8 +56,8 @@ export interface BlockNetwork {
   readonly plan: Plan;
   /** Layers whose weights are learned. */
   readonly layers: readonly WeightedLayer[];
-  /** Codes to start from, of all these layers, and their biases where they were corrected. */
-  readonly start: NetworkValues;
+  /** Codes to choose the start from, of all these layers, and their biases where they were corrected. */
+  readonly starts: readonly BlockStart[];
   /** The same weights rounded to nearest. */
   readonly nearest: ReadonlyMap<string, SolvedWeight>;
   /** Nodes whose zeros are an N:M pattern. */
@@ -56,6 +65,8 @@ export interface BlockNetwork {
   readonly batches: readonly Batch[];
   /** Batches from this one on are held out. */
   readonly fitBatches: number;
+  /** Keeps finished blocks. */
+  readonly cache?: LayerCache;
 }
 
 /** Learns the weights of all blocks. */
@@ -105,7 +116,7 @@ function describe({ error, adopted }: BlockReport): string {
 
 /** Samples and slice of one block. */
 async function blockProblem(
-  { model, plan, start, sparse, batches, fitBatches }: BlockNetwork,
+  { model, plan, sparse, batches, fitBatches }: BlockNetwork,
   block: Block,
   { exact, lossy }: { readonly exact: Walk; readonly lossy: Walk },
   importance: ReadonlyMap<string, Tensor>,
@@ -128,26 +139,25 @@ async function blockProblem(
   const free = graph.inputs.every((v) => isOpen(v.type?.dims));
   const all = new Map([...given, ...seen, ...targets]);
   const units = chooseUnits(free, all, batches, fitBatches);
-  const batch = units.kind === 'rows' ? Math.min(options.batch, units.fit) : 1;
   const inputs = new Map<string, BlockInput>();
   for (const [name, tensors] of given) inputs.set(name, { lossy: stack(units, tensors) });
   for (const [name, tensors] of seen) inputs.set(name, entryOf(units, tensors, wanted.get(name)));
-  const sizes = new Map(
-    [...inputs].map(([name, { lossy: t }]): [string, SliceInput] => [
+  const cut = (n: number): Promise<Slice> => {
+    const sizes = [...inputs].map(([name, { lossy: t }]): [string, SliceInput] => [
       name,
-      { dtype: t.dtype, dims: stepDims(units, t, batch) },
-    ]),
-  );
-  const slice = await cutSlice(lossy.model, sizes, block.exits);
+      { dtype: t.dtype, dims: stepDims(units, t, n) },
+    ]);
+    return cutSlice(lossy.model, new Map(sizes), block.exits);
+  };
+  const single = await cut(1);
+  const batch = units.kind === 'rows' ? batchFor(single, Math.min(options.batch, units.fit)) : 1;
+  const slice = batch === 1 ? single : await cut(batch);
   const editor = new GraphEditor(graph);
-  const biases = new Map<string, Tensor>();
+  const biases = new Map<string, LayerBias>();
   for (const layer of block.layers) {
     const name = biasInitializer(editor, layer);
     if (name === undefined) continue;
-    biases.set(
-      name,
-      start.biases.get(name) ?? loadTensor(required(graph.initializers.get(name), name), name),
-    );
+    biases.set(name, { layer, value: loadTensor(required(graph.initializers.get(name), name), name) });
   }
   const names = block.layers.map((l) => l.node.name);
   return {
@@ -168,12 +178,22 @@ async function blockProblem(
         graph,
         layer,
         required(plan.weights[layer.weight], layer.weight),
-        required(start.weights.get(layer.weight), layer.weight),
         sparse.has(layer.node.name),
       ),
     ),
     biases,
   };
+}
+
+/** Elements of all values of a step, about: more do not make a step better by as much as they make it slower. */
+const STEP_ELEMENTS = 2 ** 22;
+
+/** Units of a step: as many as wanted, fewer where one of them is large. */
+function batchFor({ types }: Slice, wanted: number): number {
+  const size = (dims: TensorType['dims']): number =>
+    (dims ?? []).reduce((product: number, d) => product * (typeof d === 'number' ? d : 1), 1);
+  const elements = [...types.values()].reduce((sum, { dims }) => sum + size(dims), 0);
+  return Math.max(1, Math.min(wanted, Math.floor(STEP_ELEMENTS / elements)));
 }
 
 /** A value on both sides; only floats can be mixed. */
@@ -182,40 +202,60 @@ function entryOf(units: Units, lossy: readonly Tensor[], exact: readonly Tensor[
   return { lossy: stack(units, lossy), ...(isFloat ? { exact: stack(units, exact) } : {}) };
 }
 
+/** The weights of a block as some solver left them; biases that it did not correct are those of the float layers. */
+function partOf({ weights, biases }: BlockProblem, name: string, values: NetworkValues): BlockStart {
+  return {
+    name,
+    weights: new Map(
+      weights.map(({ layer: { weight } }) => [weight, required(values.weights.get(weight), weight)] as const),
+    ),
+    biases: new Map(
+      [...biases].map(([bias, { value }]) => [bias, values.biases.get(bias) ?? value] as const),
+    ),
+  };
+}
+
 /** Learned codes of one block, or those it started with where they are better on held-out samples. */
 async function solveBlock(
-  { nearest, model }: BlockNetwork,
+  { nearest, starts, cache }: BlockNetwork,
   problem: BlockProblem,
   options: BlockOptions,
   ctx: Context,
-): Promise<NetworkValues & { readonly report: BlockReport }> {
-  const { units, weights, biases, name } = problem;
-  const start = { weights: new Map(weights.map((w) => [w.layer.weight, w.start])), biases };
-  const rounded = {
-    weights: new Map(
-      weights.map((w) => [w.layer.weight, required(nearest.get(w.layer.weight), w.layer.weight)]),
-    ),
-    biases: new Map(
-      [...biases.keys()].map((bias) => [
-        bias,
-        loadTensor(required(model.graph.initializers.get(bias), bias), bias),
-      ]),
-    ),
-  };
+): Promise<SolvedBlock> {
+  const rounded = partOf(problem, 'nearest', { weights: nearest, biases: new Map() });
+  const own = starts.map((s) => partOf(problem, s.name, s));
+  const key = blockKey(problem, [rounded, ...own], options, ctx.seed);
+  const known = cache?.getBlock(key);
+  if (known !== undefined) return fromCached(known);
+  const solved = await learnBlock(problem, rounded, own, options, ctx.rng.fork(`block ${problem.name}`));
+  cache?.setBlock(key, toCached(solved));
+  return solved;
+}
+
+/** The same without looking it up. */
+async function learnBlock(
+  problem: BlockProblem,
+  rounded: BlockStart,
+  own: readonly BlockStart[],
+  options: BlockOptions,
+  rng: Rng,
+): Promise<SolvedBlock> {
+  const { units, weights, name } = problem;
+  const candidates = weights.some((w) => w.keepsZeros) ? own : [rounded, ...own];
   const meter = await openMeter(problem);
   try {
-    const [atNearest, atStart] = [
-      await meter.measure(valuesOf(problem, rounded)),
-      await meter.measure(valuesOf(problem, start)),
-    ];
-    const startNoise = atStart.noise.subarray(0, units.fit).reduce((sum, v) => sum + v, 0) / units.fit;
-    const learned =
-      startNoise === 0
-        ? { ...start, losses: new Float32Array() }
-        : await reconstruct(problem, options, startNoise, ctx.rng.fork(`block ${name}`));
-    const atLearned = await meter.measure(valuesOf(problem, learned));
+    const measured = new Map<NetworkValues, BlockErrors>();
+    for (const values of new Set([rounded, ...candidates]))
+      measured.set(values, await meter.measure(valuesOf(problem, values)));
+    const errorOf = (values: NetworkValues, from: number, to: number): number | undefined =>
+      relativeError(required(measured.get(values), 'errors'), from, to);
+    const fitOf = (values: NetworkValues): number => errorOf(values, 0, units.fit) ?? 0;
+    const start = candidates.reduce((best, values) => (fitOf(values) < fitOf(best) ? values : best));
+    const noise = required(measured.get(start), 'errors').noise.subarray(0, units.fit);
+    const learned = noise.some((e) => e > 0) ? await reconstruct(problem, start, options, noise, rng) : start;
+    measured.set(learned, await meter.measure(valuesOf(problem, learned)));
     const stage = (from: number, to: number): StageErrors | undefined => {
-      const [n, s, l] = [atNearest, atStart, atLearned].map((e) => relativeError(e, from, to));
+      const [n, s, l] = [rounded, start, learned].map((values) => errorOf(values, from, to));
       return n === undefined || s === undefined || l === undefined
         ? undefined
         : { nearest: n, start: s, learned: l };
@@ -224,14 +264,17 @@ async function solveBlock(
     const heldOut = stage(units.fit, units.count);
     const judged = heldOut ?? fit;
     const adopted = judged.learned < judged.start;
+    const { weights: codes, biases } = adopted ? learned : start;
     return {
-      ...(adopted ? { weights: learned.weights, biases: learned.biases } : start),
+      weights: codes,
+      biases,
       report: {
         name,
         layers: weights.map((w) => w.layer.node.name),
+        start: start.name,
         error: { fit, ...(heldOut === undefined ? {} : { heldOut }) },
         adopted,
-        moved: movedShare(weights, learned.weights),
+        moved: movedShare(start, learned),
       },
     };
   } finally {
@@ -254,11 +297,12 @@ function valuesOf({ weights }: Pick<BlockProblem, 'weights'>, values: NetworkVal
   ]);
 }
 
-function movedShare(weights: readonly LearnedWeight[], learned: ReadonlyMap<string, SolvedWeight>): number {
+/** Share of the codes that differ. */
+function movedShare(start: NetworkValues, learned: NetworkValues): number {
   let [moved, all] = [0, 0];
-  for (const { layer, start } of weights) {
-    const codes = required(learned.get(layer.weight), layer.weight).codes;
-    start.codes.forEach((q, i) => (moved += q === codes[i] ? 0 : 1));
+  for (const [name, { codes }] of start.weights) {
+    const now = required(learned.weights.get(name), name).codes;
+    codes.forEach((q, i) => (moved += q === now[i] ? 0 : 1));
     all += codes.length;
   }
   return moved / Math.max(all, 1);
