@@ -5,7 +5,7 @@ import { sizeOf, tensor, toFloat32, type Tensor } from '../../tensor/index.js';
 import { type WeightedLayer } from '../layers.js';
 import { type LearnedWeight } from './learned-weight.js';
 import { stepDims, type Units } from './samples.js';
-import { inlineSlice, type Slice } from './slice-program.js';
+import { SLICE_SESSION, inlineSlice, type Slice } from './slice-program.js';
 
 /** A value that the block reads, all units stacked. */
 export interface BlockInput {
@@ -150,10 +150,11 @@ export async function openMeter(problem: BlockProblem): Promise<BlockMeter> {
       },
     };
   });
-  // One thread: sums are split between threads and would differ in their last bits.
-  const program = await openProgram<typeof record, { noise: Tensor; signal: Tensor }>(p, record, {
-    threads: 1,
-  });
+  const program = await openProgram<typeof record, { noise: Tensor; signal: Tensor }>(
+    p,
+    record,
+    SLICE_SESSION,
+  );
   const numbers = (t: Tensor): Float64Array => Float64Array.from(toFloat32(t).subarray(0, units.count));
   return {
     measure: async (values) => {

@@ -33,8 +33,9 @@ export type WeightParameters = {
 /**
  * - `soft`: each weight learns to stay or to move one step towards its float value (AdaRound's rectified sigmoid)
  * - `sign`: offsets that move codes anywhere on the grid, straight through the rounding (SignRound)
+ * - `none`: codes stay, only scales and biases are learned
  */
-export const ROUNDINGS = ['soft', 'sign'] as const;
+export const ROUNDINGS = ['soft', 'sign', 'none'] as const;
 export type Rounding = (typeof ROUNDINGS)[number];
 
 /** A weight inside a program. */
@@ -155,7 +156,7 @@ const [ZETA, GAMMA] = [1.1, -0.1];
 const MARGIN = 0.02;
 
 /** How far soft rounding starts from the float weight (0) towards the starting code (1). */
-const TRUST = 0.5;
+const TRUST = 0.9;
 
 /** The starting code, or its neighbour on the side of the float weight. */
 const softCodes: RoundingProgram = (_p, grid, start, place, array) => {
@@ -192,7 +193,13 @@ const freeCodes: RoundingProgram = (p, grid, start, place, array) => {
   return { first: p.fullLike(latent, 0), codes: (b, v) => ({ codes: rounded(b, v) }), settle: rounded };
 };
 
+const fixedCodes: RoundingProgram = (p, _grid, start, _place, array) => {
+  const codes = array(start);
+  return { first: p.full([1], 0), codes: () => ({ codes }), settle: () => codes };
+};
+
 const ROUNDING_PROGRAMS = {
   soft: softCodes,
   sign: freeCodes,
+  none: fixedCodes,
 } as const satisfies Record<Rounding, RoundingProgram>;

@@ -28,7 +28,7 @@ import { type SolvedWeight } from '../../plan/index.js';
 import { type NetworkValues } from '../solved.js';
 import { declareData, errorByUnit, takeUnits, type BlockProblem } from './block-problem.js';
 import { weightProgram, type LearnedWeight, type Rounding, type WeightParameters } from './learned-weight.js';
-import { inlineSlice } from './slice-program.js';
+import { SLICE_SESSION, inlineSlice } from './slice-program.js';
 
 export interface ReconstructOptions {
   readonly rounding: Rounding;
@@ -149,8 +149,7 @@ export async function reconstruct(
     readonly shifted: readonly Tensor[];
     readonly loss: Tensor;
   }
-  // One thread: gradients are sums that threads would split, and the results would differ with their number.
-  const found = await runProgram<typeof outputs, Found>(p, outputs, data.feeds, { threads: 1 });
+  const found = await runProgram<typeof outputs, Found>(p, outputs, data.feeds, SLICE_SESSION);
   return {
     weights: new Map(
       problem.weights.map((w, i) => {

@@ -2,7 +2,7 @@
  * A slice of the quantized network as a trainable program: its nodes with activations rounded as the plan says,
  * differentiated straight through the rounding. Weights and biases are whatever the caller binds.
  */
-import { inferValueTypes } from '../../engine/index.js';
+import { inferValueTypes, type SessionOptions } from '../../engine/index.js';
 import { namesRead, value, withGraph, type Model, type Node, type TensorType } from '../../onnx/index.js';
 import { inlineModel, type Program, type Value } from '../../program/index.js';
 import { type DType } from '../../tensor/index.js';
@@ -138,6 +138,12 @@ export function inlineSlice(
     },
   });
 }
+
+/**
+ * How programs with slices are run. One thread: sums are split between threads and would differ in their last bits. Pairs
+ * of quantizers stay pairs, so that every activation is rounded where it is rounded in training.
+ */
+export const SLICE_SESSION: SessionOptions = { threads: 1, config: { 'session.disable_quant_qdq': '1' } };
 
 /** Half a step, and the rounding errors of float32 on top. */
 const WITHIN_HALF_A_STEP = 0.5001;

@@ -232,6 +232,9 @@ async function solveBlock(
   return solved;
 }
 
+/** Share of the iterations in which codes stay. */
+const CALM = 0.4;
+
 /** The same without looking it up. */
 async function learnBlock(
   problem: BlockProblem,
@@ -252,8 +255,19 @@ async function learnBlock(
     const fitOf = (values: NetworkValues): number => errorOf(values, 0, units.fit) ?? 0;
     const start = candidates.reduce((best, values) => (fitOf(values) < fitOf(best) ? values : best));
     const noise = required(measured.get(start), 'errors').noise.subarray(0, units.fit);
-    const learned = noise.some((e) => e > 0) ? await reconstruct(problem, start, options, noise, rng) : start;
-    measured.set(learned, await meter.measure(valuesOf(problem, learned)));
+    // Scales and biases first: that is safe. Codes then move from there, and stay where that does worse.
+    const calm = Math.round(CALM * options.iterations);
+    const stages: ReconstructOptions[] = [
+      { ...options, rounding: 'none', iterations: options.rounding === 'none' ? options.iterations : calm },
+      ...(options.rounding === 'none' ? [] : [{ ...options, iterations: options.iterations - calm }]),
+    ];
+    let learned: NetworkValues = start;
+    for (const [i, settings] of stages.entries()) {
+      if (!noise.some((e) => e > 0)) break;
+      const values = await reconstruct(problem, learned, settings, noise, rng.fork(`stage ${i}`));
+      measured.set(values, await meter.measure(valuesOf(problem, values)));
+      if (fitOf(values) < fitOf(learned)) learned = values;
+    }
     const stage = (from: number, to: number): StageErrors | undefined => {
       const [n, s, l] = [rounded, start, learned].map((values) => errorOf(values, from, to));
       return n === undefined || s === undefined || l === undefined
