@@ -105,12 +105,7 @@ function encode({
   exponent,
   biasCorrection,
 }: LayerSolution): Uint8Array {
-<<<<<<< HEAD
   const facts: Facts = { solver, error, fellBack, ...(exponent === undefined ? {} : { exponent }) };
-  const text = new TextEncoder().encode(canonicalJson(facts));
-=======
-  const facts: Facts = { solver, error, fellBack };
->>>>>>> 1df1913 (Blocks start from the best of three answers, are cached by content, and have their settings in the configuration)
   const arrays: [string, Tensor][] = [
     [FACTS, encodeFacts(facts)],
     ['codes', tensor('int32', [codes.length], codes)],
