@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -7,6 +8,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // The default keeps one core free, which is half of a machine with two.
+    maxWorkers: availableParallelism(),
     setupFiles: ['test/setup.ts'],
     coverage: { provider: 'v8', include: ['src/**'] },
   },
