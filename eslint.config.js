@@ -4,6 +4,7 @@ export default tseslint.config(
   {
     ignores: [
       'dist/**',
+      'dist-bench/**',
       'coverage/**',
       'node_modules/**',
       'demo-output/**',
