@@ -52,7 +52,8 @@ export async function collect(
   const blocks = shard === undefined ? all : shardBlocks(all, shard);
   const samples = blocks.reduce((sum, { from, to }) => sum + to - from, 0);
   const progress = ctx.start('Calibrating', samples);
-  const sketches = await observeAll(tapped, data, blocks, ctx, progress);
+  // Where activations stay float there is nothing to look at, and no reason to run the model.
+  const sketches = values.length === 0 ? [] : await observeAll(tapped, data, blocks, ctx, progress);
   progress.finish();
   noteSpecial(sketches, ctx);
   return {

@@ -152,12 +152,13 @@ export default class Search extends BaseCommand {
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { searchSettings } = await import('../config/index.js');
       const { chartPath, search } = await import('../pipeline/index.js');
-      const { explanationTable, paretoTable } = await import('../search/index.js');
+      const { explanationTable, paretoTable, sensitivityTable } = await import('../search/index.js');
       const settings = searchSettings(loaded);
       const file = await search(settings, ctx);
       this.log(paretoTable(file));
       const why = file.points.map((point) => explanationTable(file, point)).filter((text) => text !== '');
       if (why.length > 0) this.log(`\n${why[why.length - 1]}`);
+      if (file.sensitivities !== undefined) this.log(`\n${sensitivityTable(file)}`);
       this.log(
         `\nWrote ${settings.out} and ${chartPath(settings.out)}. Take a point with fxq quantize --from-pareto ${settings.out}:POINT.`,
       );

@@ -13,6 +13,7 @@ import {
   assignmentOf,
   candidatesOf,
   cheapestWithin,
+  compareSensitivities,
   convexFront,
   explain,
   keepsLimits,
@@ -67,6 +68,8 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   const cache = request.cache === undefined ? NO_CACHE : openCache(request.cache);
   const open = { ...opened, space: await withLatencies(opened, request.plan, cache, ctx) };
   const sensitivity = await SENSITIVITIES[request.sensitivity](open.study, ctx);
+  const isCompared = sensitivity.method === 'measured' && request.dryRun !== true;
+  const compared = isCompared ? await compareSensitivities(open.study, sensitivity, ctx) : undefined;
   const groups = allocationGroups(open.space, sensitivity);
   const limits = limitsOf(open.space, request.budgets);
   const against = required(open.space.costs[0], 'a cost');
@@ -147,6 +150,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
       ]),
     ),
     points,
+    ...(compared === undefined ? {} : { sensitivities: compared }),
   };
   if (request.dryRun !== true) {
     writePareto(request.out, file);

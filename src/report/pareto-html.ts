@@ -1,5 +1,11 @@
 /** A Pareto file as one self-contained HTML page: a chart for each cost, the table, and why each layer got its format. */
-import { paretoCells, explanationCells, type ParetoFile, type ParetoPoint } from '../search/index.js';
+import {
+  explanationCells,
+  paretoCells,
+  sensitivityCells,
+  type ParetoFile,
+  type ParetoPoint,
+} from '../search/index.js';
 import { STYLE } from './reporters/html-style.js';
 import { escapeXml as escape, niceTicks } from './svg.js';
 
@@ -26,6 +32,9 @@ export function paretoHtml(file: ParetoFile): string {
       (p) =>
         `<section><h2>Layers of ${escape(p.name)}</h2><p class="muted">The nearest cheaper and the nearest better candidate, with what it would have changed.</p>${table(explanationCells(file, p), 'left')}</section>`,
     ),
+    ...(file.sensitivities === undefined
+      ? []
+      : [`<section><h2>Sensitivity methods</h2>${table(sensitivityCells(file), 'right')}</section>`]),
     '</main></body></html>',
     '',
   ].join('\n');

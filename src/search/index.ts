@@ -21,7 +21,14 @@ export {
   type ParetoFile,
   type ParetoPoint,
 } from './pareto-file.js';
-export { explanationCells, explanationTable, paretoCells, paretoTable } from './pareto-table.js';
+export {
+  explanationCells,
+  explanationTable,
+  paretoCells,
+  paretoTable,
+  sensitivityCells,
+  sensitivityTable,
+} from './pareto-table.js';
 export { openStudy, type OpenStudy, type StudySettings } from './open-study.js';
 export { createRealizer, type RealizeSettings } from './realize.js';
 export { simulate, type ActivationGrid, type Realization } from './simulate.js';

@@ -4,6 +4,7 @@ import { type NodeRule } from '../plan/index.js';
 import { candidateId, type LayerCandidate } from './layers.js';
 import { assignmentOf, assignmentRules, type SearchSpace } from './space.js';
 import { describeAlternative, type Allocation, type Explanation } from './allocation/index.js';
+import { type ComparedSensitivity } from './sensitivity/index.js';
 
 /** One point of a front. */
 export interface ParetoPoint {
@@ -46,6 +47,8 @@ export interface ParetoFile {
   /** What every candidate of every group loses and costs, by name of the group and of the candidate. */
   readonly layers: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>;
   readonly points: readonly ParetoPoint[];
+  /** How the sensitivity methods compare on this model; only where losses were measured. */
+  readonly sensitivities?: readonly ComparedSensitivity[];
 }
 
 /** An allocation as a point. */

@@ -1,6 +1,7 @@
-/** A Pareto file as tables: the points, and why each layer of a point got its format. */
+/** A Pareto file as tables: the points, why each layer of a point got its format, and how sensitivity methods compare. */
 import { describeAlternative, significant } from './allocation/index.js';
 import { type ParetoFile, type ParetoPoint } from './pareto-file.js';
+import { type RankSummary } from './sensitivity/index.js';
 
 /** The front as a text table. */
 export function paretoTable(file: ParetoFile): string {
@@ -10,6 +11,11 @@ export function paretoTable(file: ParetoFile): string {
 /** The reasons of a point as a text table; empty for points of the bare front. */
 export function explanationTable(file: ParetoFile, point: ParetoPoint): string {
   return alignLeft(explanationCells(file, point));
+}
+
+/** How the sensitivity methods compare, as a text table; empty where losses were not measured. */
+export function sensitivityTable(file: ParetoFile): string {
+  return alignLeft(sensitivityCells(file));
 }
 
 /** The front as rows of a table with their head, best last. */
@@ -50,6 +56,31 @@ export function explanationCells({ layers }: ParetoFile, { explanations = [] }: 
     ]);
   if (rows.length === 0) return [];
   return [['layer', 'chosen', 'loss', 'cheaper', 'better'], ...rows];
+}
+
+/** How the sensitivity methods compare, as rows of a table with their head; none where losses were not measured. */
+export function sensitivityCells({ sensitivities = [] }: ParetoFile): string[][] {
+  if (sensitivities.length === 0) return [];
+  const ranks = (of: RankSummary | undefined): string[] => [rank(of?.layers), rank(of?.overall)];
+  const rows = sensitivities.map(({ method, forwardPasses, agreement, reliability, missing }) => [
+    method,
+    missing ?? (forwardPasses?.toFixed(1) || ''),
+    ...ranks(agreement),
+    ...ranks(reliability),
+  ]);
+  const head = [
+    'sensitivity',
+    'forward passes',
+    'rank correlation with measured: layers',
+    'overall',
+    'split-half reliability: layers',
+    'overall',
+  ];
+  return [head, ...rows];
+}
+
+function rank(r: number | undefined): string {
+  return r === undefined ? '' : r.toFixed(3);
 }
 
 function number(x: number | undefined): string {

@@ -18,6 +18,8 @@ export { gptq } from './gptq.js';
 export { dequantize, type LayerProblem, type LayerSolution, type Moments } from './problem.js';
 export { floatTarget, type Product } from './quadratic.js';
 export { multiply as plainProduct } from './linear-algebra.js';
+export { productsByGroup } from './measure.js';
+export { openProducts } from './products.js';
 export { withBiases } from './bias.js';
 export { BIAS_CORRECTIONS, correctBiases, type BiasCorrection, type BiasReport } from './correct-biases.js';
 export { openSmoothingMeter, type SmoothedProduct, type SmoothingMeter } from './smoothing-error.js';

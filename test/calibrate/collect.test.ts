@@ -78,6 +78,11 @@ async function golden(target: Model, data: DataSet, name: string): Promise<Tenso
   return sketch;
 }
 
+it('does not run a model of which it is to see nothing', async () => {
+  const { tensors, samples } = await calibrate({ path: images }, cnn, []);
+  expect([tensors.size, samples]).toEqual([0, 40]);
+});
+
 describe('statistics', () => {
   it('count every element when asked to', async () => {
     const data = await open({ path: images }, cnn);

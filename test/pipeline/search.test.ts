@@ -9,6 +9,7 @@ import {
   parseBudget,
   pointRules,
   readPareto,
+  sensitivityTable,
   type ParetoFile,
 } from '../../src/search/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
@@ -136,6 +137,18 @@ describe('search', () => {
     ).rejects.toMatchObject({ code: 'E_BUDGET', exit: 1, message: expect.stringMatching(/drop of top1/) });
     // What could be reached is written all the same.
     expect(readPareto(out).points.length).toBeGreaterThan(0);
+  });
+
+  it('compares sensitivities with the measured one', () => {
+    const [measured, ...cheap] = file.sensitivities ?? [];
+    expect(measured?.method).toBe('measured');
+    expect(measured?.agreement).toBeUndefined();
+    expect(cheap.map((c) => c.method)).toEqual(['gram', 'importance', 'hessian']);
+    for (const { forwardPasses = NaN, agreement } of cheap) {
+      expect(forwardPasses).toBeLessThan(measured?.forwardPasses ?? 0);
+      expect(agreement?.overall).toBeGreaterThan(0.5);
+    }
+    expect(sensitivityTable(file).split('\n')).toHaveLength(5);
   });
 
   it('fails as a gate when no assignment keeps the budget', async () => {

@@ -14,6 +14,13 @@ import { toFloat32, type Tensor } from '../../tensor/index.js';
 import { type SearchLayer } from '../layers.js';
 import { type Study } from './study.js';
 
+/** Gradients of every layer, from all samples and from those of every other batch. */
+export interface NetworkGradients {
+  readonly all: readonly LayerGradients[];
+  /** Absent where there is one batch only. */
+  readonly halves?: readonly [readonly LayerGradients[], readonly LayerGradients[]];
+}
+
 /** What the gradients of one layer add up to, averaged over the samples. */
 export interface LayerGradients {
   /** Σ over positions of the squared gradient by each output channel, [channels]. */
@@ -53,15 +60,9 @@ export async function backwardPass(
   layers: readonly SearchLayer[],
   direction: Direction,
   ctx: Context,
-): Promise<LayerGradients[]> {
-  const sums = layers.map((l) => ({
-    output: new Float64Array(l.channels),
-    shift: new Float64Array(l.channels),
-    squared: 0,
-    attribution: 0,
-  }));
+): Promise<NetworkGradients> {
+  const halves = [startTally(layers), startTally(layers)] as const;
   const programs = new Map<string, OpenProgram<Results>>();
-  let samples = 0;
   try {
     for (const [b, batch] of study.batches.entries()) {
       checkAbort(ctx);
@@ -70,25 +71,59 @@ export async function backwardPass(
       const program = programs.get(key) ?? (await openBackward(study, layers, batch.inputs, reference, ctx));
       programs.set(key, program);
       const feeds = { ...Object.fromEntries(batch.inputs), [DIRECTION]: direction(reference) };
-      const results = await program.run(feeds);
-      results.forEach(({ output, shift, squared, attribution }, i) => {
-        const sum = required(sums[i], 'sums of a layer');
-        toFloat32(output).forEach((g, c) => (sum.output[c] = (sum.output[c] ?? 0) + g));
-        toFloat32(shift).forEach((g, c) => (sum.shift[c] = (sum.shift[c] ?? 0) + g));
-        sum.squared += toFloat32(squared)[0] ?? 0;
-        sum.attribution += toFloat32(attribution)[0] ?? 0;
-      });
-      samples += batch.count;
+      addResults(b % 2 === 0 ? halves[0] : halves[1], await program.run(feeds), batch.count);
     }
   } finally {
     for (const program of programs.values()) await program.release();
   }
-  return sums.map(({ output, shift, squared, attribution }) => ({
-    output: output.map((g) => g / samples),
-    shift: shift.map((g) => g / samples),
-    squared: squared / samples,
-    attribution: attribution / samples,
+  const all = meanGradients(...halves);
+  return study.batches.length < 2
+    ? { all }
+    : { all, halves: [meanGradients(halves[0]), meanGradients(halves[1])] };
+}
+
+/** Sums over the samples of some batches. */
+interface Tally {
+  readonly sums: { output: Float64Array; shift: Float64Array; squared: number; attribution: number }[];
+  samples: number;
+}
+
+function startTally(layers: readonly SearchLayer[]): Tally {
+  const sums = layers.map(({ channels }) => ({
+    output: new Float64Array(channels),
+    shift: new Float64Array(channels),
+    squared: 0,
+    attribution: 0,
   }));
+  return { sums, samples: 0 };
+}
+
+function addResults(tally: Tally, results: Results, samples: number): void {
+  for (const [i, { output, shift, squared, attribution }] of results.entries()) {
+    const sum = required(tally.sums[i], 'sums of a layer');
+    toFloat32(output).forEach((g, c) => (sum.output[c] = (sum.output[c] ?? 0) + g));
+    toFloat32(shift).forEach((g, c) => (sum.shift[c] = (sum.shift[c] ?? 0) + g));
+    sum.squared += toFloat32(squared)[0] ?? 0;
+    sum.attribution += toFloat32(attribution)[0] ?? 0;
+  }
+  tally.samples += samples;
+}
+
+function meanGradients(...tallies: readonly Tally[]): LayerGradients[] {
+  const samples = tallies.reduce((sum, t) => sum + t.samples, 0);
+  return required(tallies[0], 'sums').sums.map((_, i) => {
+    const parts = tallies.map((t) => required(t.sums[i], 'sums of a layer'));
+    const mean = (of: (part: Tally['sums'][number]) => number): number =>
+      parts.reduce((sum, p) => sum + of(p), 0) / samples;
+    const channels = (key: 'output' | 'shift'): Float64Array =>
+      required(parts[0], 'sums')[key].map((_, c) => mean((p) => p[key][c] ?? 0));
+    return {
+      output: channels('output'),
+      shift: channels('shift'),
+      squared: mean((p) => p.squared),
+      attribution: mean((p) => p.attribution),
+    };
+  });
 }
 
 async function openBackward(

@@ -5,6 +5,8 @@ import { loadTensor } from '../../onnx/index.js';
 import {
   collectMoments,
   matrixSize,
+  openProducts,
+  productsByGroup,
   toMatrix,
   type InputMoments,
   type WeightedLayer,
@@ -13,11 +15,12 @@ import {
 import { bitsOf, countMacs } from '../costs/index.js';
 import { type LayerCandidate, type SearchLayer } from '../layers.js';
 import { type ActivationGrid, type Realization } from '../simulate.js';
-import { backwardPass, type LayerGradients } from './backward.js';
+import { backwardPass, type LayerGradients, type NetworkGradients } from './backward.js';
 import { isFloat, type Sensitivity, type Study } from './study.js';
 
-/** What a cheap method makes of one layer at one candidate. */
-type Estimate = (layer: SearchLayer, gradients: LayerGradients, change: Change) => number;
+/** What a cheap method makes of one layer at one candidate, and of that under given gradients. */
+type Estimate = (layer: SearchLayer, change: Change) => Weigh | Promise<Weigh>;
+type Weigh = (gradients: LayerGradients) => number;
 
 interface Change {
   readonly realization: Realization;
@@ -37,27 +40,35 @@ interface Change {
 export async function gramSensitivity(study: Study, ctx: Context): Promise<Sensitivity> {
   const layers = study.groups.flatMap((g) => g.layers);
   const moments = await momentsOf(study, layers, ctx);
-  const estimate: Estimate = (layer, { output, shift }, { difference, realization }) => {
+  const { product, release } = await openProducts(ctx.threads);
+  const estimate: Estimate = async (layer, { difference, realization }) => {
     const { rows, cols } = matrixSize(layer.layer.layout);
     const { gram, mean } = required(moments.get(layer.layer), `moments of ${layer.node}`);
     const change = toMatrix(layer.layer.layout, difference);
+    const [changed] = await productsByGroup({ rows, cols, groups: gram.length }, gram, [change], product);
     const weight = toMatrix(layer.layer.layout, realization.weight);
     const noise = inputNoise(realization.activation);
-    let sum = 0;
-    for (let r = 0; r < rows; r++) {
+    const errors = Array.from({ length: rows }, (_, r) => {
       const g = Math.floor((r * gram.length) / rows);
-      const h = required(gram[g], 'a Gram matrix');
       const row = change.subarray(r * cols, (r + 1) * cols);
       const norm = noise === 0 ? 0 : weight.subarray(r * cols, (r + 1) * cols).reduce((s, w) => s + w * w, 0);
       const offset = dot(row, required(mean[g], 'means')) ** 2;
-      sum +=
-        importanceOf(layer, output, r) * (quadraticForm(h, row) - offset + noise * norm) +
-        importanceOf(layer, shift, r) * offset;
-    }
-    return sum / 2;
+      const squares = dot(row, required(changed, 'a product').subarray(r * cols, (r + 1) * cols));
+      return { offset, rest: squares - offset + noise * norm };
+    });
+    return ({ output, shift }) =>
+      errors.reduce(
+        (sum, { offset, rest }, r) =>
+          sum + importanceOf(layer, output, r) * rest + importanceOf(layer, shift, r) * offset,
+        0,
+      ) / 2;
   };
   const work = gramWork(study, layers, moments);
-  return estimateAll('gram', study, layers, await probed(study, layers, ctx), estimate, work);
+  try {
+    return await estimateAll('gram', study, layers, await probed(study, layers, ctx), estimate, work);
+  } finally {
+    await release();
+  }
 }
 
 /**
@@ -66,8 +77,10 @@ export async function gramSensitivity(study: Study, ctx: Context): Promise<Sensi
  */
 export async function importanceSensitivity(study: Study, ctx: Context): Promise<Sensitivity> {
   const layers = study.groups.flatMap((g) => g.layers);
-  const estimate: Estimate = (_, { attribution }, { bits, activationBits }) =>
-    attribution * (noisePower(bits) + noisePower(activationBits));
+  const estimate: Estimate =
+    (_, { bits, activationBits }) =>
+    ({ attribution }) =>
+      attribution * (noisePower(bits) + noisePower(activationBits));
   return estimateAll(
     'importance',
     study,
@@ -83,13 +96,13 @@ export async function importanceSensitivity(study: Study, ctx: Context): Promise
  */
 export async function hessianSensitivity(study: Study, ctx: Context): Promise<Sensitivity> {
   const layers = study.groups.flatMap((g) => g.layers);
-  const estimate: Estimate = (layer, { squared, output }, { difference, realization }) => {
+  const estimate: Estimate = (layer, { difference, realization }) => {
     const square = difference.reduce((sum, d) => sum + d * d, 0);
-    const weights = ((squared / layer.elements) * square) / 2;
     const noise = inputNoise(realization.activation);
-    if (noise === 0) return weights;
-    const energy = realization.weight.reduce((sum, w) => sum + w * w, 0);
-    return weights + (noise * output.reduce((a, b) => a + b, 0) * energy) / layer.channels / 2;
+    const energy = noise === 0 ? 0 : realization.weight.reduce((sum, w) => sum + w * w, 0);
+    return ({ squared, output }) =>
+      ((squared / layer.elements) * square) / 2 +
+      (noise * output.reduce((a, b) => a + b, 0) * energy) / layer.channels / 2;
   };
   return estimateAll('hessian', study, layers, await probed(study, layers, ctx), estimate);
 }
@@ -97,7 +110,7 @@ export async function hessianSensitivity(study: Study, ctx: Context): Promise<Se
 /** A forward and a backward pass, which multiplies about twice as much. */
 const BACKWARD_WORK = 3;
 
-function probed(study: Study, layers: readonly SearchLayer[], ctx: Context): Promise<LayerGradients[]> {
+function probed(study: Study, layers: readonly SearchLayer[], ctx: Context): Promise<NetworkGradients> {
   const rng = ctx.rng.fork('sensitivity probes');
   return backwardPass(study, layers, (reference) => lossProbe(study.loss, reference, rng), ctx);
 }
@@ -112,25 +125,33 @@ async function estimateAll(
   method: string,
   study: Study,
   layers: readonly SearchLayer[],
-  gradients: readonly LayerGradients[],
+  { all, halves }: NetworkGradients,
   estimate: Estimate,
   work = 0,
 ): Promise<Sensitivity> {
-  const byLayer = new Map(layers.map((layer, i) => [layer, gradients[i]] as const));
-  const loss: number[][] = [];
+  const places = new Map(layers.map((layer, i) => [layer, i]));
+  const found = [all, ...(halves ?? [])].map((gradients) => ({ gradients, loss: [] as number[][] }));
   for (const group of study.groups) {
-    const row: number[] = [];
-    for (const candidate of group.candidates) {
-      let sum = 0;
+    const rows = found.map(({ gradients, loss }) => {
+      const row = group.candidates.map(() => 0);
+      loss.push(row);
+      return { gradients, row };
+    });
+    for (const [c, candidate] of group.candidates.entries())
       for (const layer of isFloat(candidate) ? [] : group.layers) {
-        const change = await changeOf(study, layer, candidate);
-        sum += estimate(layer, required(byLayer.get(layer), 'gradients of a layer'), change);
+        const of = await estimate(layer, await changeOf(study, layer, candidate));
+        const place = required(places.get(layer), 'a layer of the study');
+        for (const { gradients, row } of rows)
+          row[c] = (row[c] ?? 0) + of(required(gradients[place], 'gradients of a layer'));
       }
-      row.push(sum);
-    }
-    loss.push(row);
   }
-  return { method, loss, work: BACKWARD_WORK + work };
+  const [whole, first, second] = found.map(({ loss }) => loss);
+  return {
+    method,
+    loss: whole ?? [],
+    ...(first === undefined || second === undefined ? {} : { halves: [first, second] }),
+    work: BACKWARD_WORK + work,
+  };
 }
 
 async function changeOf(study: Study, layer: SearchLayer, candidate: LayerCandidate): Promise<Change> {
@@ -168,19 +189,6 @@ function importanceOf({ layer, channels }: SearchLayer, output: Float64Array, ro
 function dot(a: Float32Array, b: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
-}
-
-function quadraticForm(h: Float64Array, x: Float32Array): number {
-  const n = x.length;
-  let sum = 0;
-  for (let i = 0; i < n; i++) {
-    const xi = x[i] as number;
-    if (xi === 0) continue;
-    let inner = 0;
-    for (let j = 0, at = i * n; j < n; j++, at++) inner += (h[at] as number) * (x[j] as number);
-    sum += xi * inner;
-  }
   return sum;
 }
 

@@ -51,10 +51,11 @@ export function rankAgreement(a: Pick<Sensitivity, 'loss'>, b: Pick<Sensitivity,
 
 /**
  * How well the two halves of the samples agree, and what that promises for all of them (Spearman and Brown:
- * 2r / (1 + r)). Undefined for methods that do not look at single samples.
+ * 2r / (1 + r)). Undefined where there are no halves.
  */
-export function splitHalfReliability({ halves }: Sensitivity): number | undefined {
+export function splitHalfReliability({ halves }: Sensitivity): RankAgreement | undefined {
   if (halves === undefined) return undefined;
-  const r = spearman(halves[0].flat(), halves[1].flat());
-  return (2 * r) / (1 + r);
+  const { byCandidate, overall } = rankAgreement({ loss: halves[0] }, { loss: halves[1] });
+  const ofBoth = (r: number): number => (2 * r) / (1 + r);
+  return { byCandidate: byCandidate.map(ofBoth), overall: ofBoth(overall) };
 }

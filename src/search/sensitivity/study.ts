@@ -47,7 +47,7 @@ export interface StudyMemory {
 export interface Sensitivity {
   readonly method: string;
   readonly loss: readonly (readonly number[])[];
-  /** The same from every other sample, and from those between, where the method looks at samples one by one. */
+  /** The same from one half of the samples (or batches), and from the other; absent where they cannot be halved. */
   readonly halves?: readonly [readonly (readonly number[])[], readonly (readonly number[])[]];
   /** Work beyond one forward pass of the samples, in forward passes (counted in multiplications). */
   readonly work: number;

@@ -3,6 +3,7 @@ import { createContext, hashValue } from '../../../src/core/index.js';
 import { withGraph } from '../../../src/onnx/index.js';
 import {
   SENSITIVITIES,
+  compareSensitivities,
   measureSensitivity,
   outputsOf,
   rankAgreement,
@@ -194,6 +195,37 @@ describe('cheap methods', () => {
     expect(rankAgreement(measured, cheap).overall).toBeGreaterThan(least);
     expect(cheap.work).toBeLessThan(10);
     expect(await SENSITIVITIES[name](s, createContext({ threads: 1 }))).toEqual(cheap);
+    // Batches of the two halves differ, and together they are the whole.
+    const [even, odd] = cheap.halves ?? [[], []];
+    expect(even).not.toEqual(odd);
+    cheap.loss.forEach((row, g) =>
+      row.forEach((l, c) => expect((2 * even[g]![c]! + odd[g]![c]!) / 3).toBeCloseTo(l, 6)),
+    );
+  });
+
+  test('are compared with the measured one, and one without an answer says why', async () => {
+    const s = await study();
+    const measured = await measureSensitivity(s, ctx);
+    const compared = await compareSensitivities(s, measured, ctx);
+    expect(compared.map((c) => c.method)).toEqual(['measured', 'gram', 'importance', 'hessian']);
+    expect(compared[0]!.agreement).toBeUndefined();
+    for (const { agreement, reliability } of compared.slice(1)) {
+      expect(agreement!.overall).toBeLessThanOrEqual(1);
+      expect(reliability!.layers).toBeGreaterThan(0.5);
+    }
+    const strange = model`
+      opset 18
+      (float32[batch,5] x) => (float32[batch,4] y) {
+        w: float32[5,4] = random(scale=0.5)
+        z = [fc] MatMul(x, w)
+        y = [curve] LpNormalization(z)
+      }`;
+    const other = await studyOf(strange, samplesOf('x', [5], 16), weightsOnly('int4', 'int2'));
+    const [, gram] = await compareSensitivities(other, await measureSensitivity(other, ctx), ctx);
+    expect(gram).toEqual({
+      method: 'gram',
+      missing: expect.stringMatching(/LpNormalization.*curve|curve.*LpNormalization/),
+    });
   });
 
   /** z = xW with softmax: everything has a closed form. */
@@ -252,8 +284,8 @@ describe('ranks', () => {
   test('reliability is 1 for equal halves, and low for noise', () => {
     const of = (a: number[], b: number[]) =>
       splitHalfReliability({ method: '', loss: [a], halves: [[a], [b]], work: 0 });
-    expect(of([1, 2, 3], [2, 4, 6])).toBeCloseTo(1, 10);
-    expect(of([1, 2, 3, 4], [3, 1, 4, 2])).toBeCloseTo(0, 10);
+    expect(of([1, 2, 3], [2, 4, 6])?.overall).toBeCloseTo(1, 10);
+    expect(of([1, 2, 3, 4], [3, 1, 4, 2])?.overall).toBeCloseTo(0, 10);
     expect(splitHalfReliability({ method: '', loss: [], work: 0 })).toBeUndefined();
   });
 });

@@ -1,0 +1,78 @@
+/** Every sensitivity method beside the measured one: how alike they rank, how sure each is of itself, what each costs. */
+import { FxqError, type Context } from '../../core/index.js';
+import { SENSITIVITIES, type SensitivityName } from './methods.js';
+import { rankAgreement, splitHalfReliability, type RankAgreement } from './ranks.js';
+import { type Sensitivity, type Study } from './study.js';
+
+/** Rank correlations, from −1 to 1. */
+export interface RankSummary {
+  /** Of the layers at the same candidate, mean over candidates: which layer is the delicate one. */
+  readonly layers?: number;
+  /** Of all pairs of layer and candidate; high for any method that knows that fewer bits hurt more. */
+  readonly overall: number;
+}
+
+/** What a comparison says about one method. */
+export interface ComparedSensitivity {
+  readonly method: string;
+  /** Forward passes over the same samples that take as many multiplications. */
+  readonly forwardPasses?: number;
+  /** Agreement with the measured losses; absent for these themselves. */
+  readonly agreement?: RankSummary;
+  /** Agreement of one half of the samples with the other, corrected to all of them. Nothing agrees better than that. */
+  readonly reliability?: RankSummary;
+  /** Why the method has no answer for this model. */
+  readonly missing?: string;
+}
+
+/**
+ * Compares the other methods with measured losses.
+ *
+ * @param measured of the same study
+ */
+export async function compareSensitivities(
+  study: Study,
+  measured: Sensitivity,
+  ctx: Context,
+): Promise<ComparedSensitivity[]> {
+  const compared = [describe(measured)];
+  const others = (Object.keys(SENSITIVITIES) as SensitivityName[]).filter((m) => m !== 'measured');
+  const progress = ctx.start('Comparing sensitivities', others.length);
+  for (const [i, method] of others.entries()) {
+    compared.push(await compareWith(method, study, measured, ctx));
+    progress.update(i + 1, method);
+  }
+  progress.finish();
+  return compared;
+}
+
+/** A model may use an operator that has no gradient; that is no reason to end a search by measured losses. */
+async function compareWith(
+  method: SensitivityName,
+  study: Study,
+  measured: Sensitivity,
+  ctx: Context,
+): Promise<ComparedSensitivity> {
+  try {
+    return describe(await SENSITIVITIES[method](study, ctx), measured);
+  } catch (error) {
+    if (!(error instanceof FxqError) || error.code !== 'E_UNSUPPORTED') throw error;
+    return { method, missing: error.message };
+  }
+}
+
+function describe(sensitivity: Sensitivity, reference?: Sensitivity): ComparedSensitivity {
+  const reliability = splitHalfReliability(sensitivity);
+  return {
+    method: sensitivity.method,
+    forwardPasses: sensitivity.work,
+    ...(reference === undefined ? {} : { agreement: summary(rankAgreement(reference, sensitivity)) }),
+    ...(reliability === undefined ? {} : { reliability: summary(reliability) }),
+  };
+}
+
+function summary({ byCandidate, overall }: RankAgreement): RankSummary {
+  const known = byCandidate.filter(Number.isFinite);
+  const layers = known.reduce((sum, r) => sum + r, 0) / known.length;
+  return known.length === 0 ? { overall } : { layers, overall };
+}
