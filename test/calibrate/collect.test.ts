@@ -79,7 +79,7 @@ async function golden(target: Model, data: DataSet, name: string): Promise<Tenso
 }
 
 it('does not run a model of which it is to see nothing', async () => {
-  const { tensors, samples } = await calibrate({ path: images }, cnn, []);
+  const { tensors, samples } = await calibrate(cnn, { path: images }, []);
   expect([tensors.size, samples]).toEqual([0, 40]);
 });
 
