@@ -1,15 +1,25 @@
 /** Quantize and Dequantize nodes behind an activation. */
 import { FxqError } from '../core/index.js';
-import { parseFormat, type NumberFormat } from '../formats/index.js';
+import { integerStorage, parseFormat, type NumberFormat } from '../formats/index.js';
 import { node } from '../onnx/index.js';
 import { type ActivationQuantization } from '../plan/index.js';
-import { dtypeCode, integerRange, tensor } from '../tensor/index.js';
+import { dtypeCode, integerRange, tensor, type DType } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
 
 /** The codes of a value and the zero point they count from. */
 export interface Codes {
   readonly code: string;
   readonly zeroPoint: string;
+}
+
+/**
+ * Element type of an activation's codes, and the opset it needs. Nothing is saved by packing what is not stored, and
+ * runtimes compute on bytes at the narrowest: onnxruntime 1.30 has no kernels for activations of 4 bits and cannot load
+ * a 4-bit QuantizeLinear behind a Relu or Clip.
+ */
+export function activationStorage(format: NumberFormat): { readonly dtype: DType; readonly opset: number } {
+  const { integer, bits, signed, dtype, opset, onnx } = format;
+  return integer && onnx === 'qdq' && bits < 8 ? integerStorage(8, signed) : { dtype, opset };
 }
 
 /**
@@ -48,7 +58,7 @@ export function quantizePair(
         nodes: [...there.nodes, back],
         initializers: [
           [scale, tensor('float32', [], [quantization.scale[0] ?? 1])],
-          [codes.zeroPoint, tensor(format.dtype, [], [quantization.zeroPoint[0] ?? 0])],
+          [codes.zeroPoint, tensor(activationStorage(format).dtype, [], [quantization.zeroPoint[0] ?? 0])],
           ...there.initializers,
         ],
       };
@@ -113,7 +123,7 @@ function gridLimits(
   { scale, zeroPoint }: ActivationQuantization,
 ): [number, number] | undefined {
   if (!format.integer) return undefined;
-  const type = integerRange(format.dtype);
+  const type = integerRange(activationStorage(format).dtype);
   if (format.high === type.high && format.low - type.low <= 1) return undefined;
   const limit = (code: number): number => Math.fround((code - (zeroPoint[0] ?? 0)) * (scale[0] ?? 1));
   return [limit(format.low), limit(format.high)];

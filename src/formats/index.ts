@@ -1,5 +1,5 @@
 /** formats: number formats as values — what the codes stand for, how they are scaled, stored and written in ONNX. */
-export { affineInteger } from './affine.js';
+export { affineInteger, integerStorage } from './affine.js';
 export { binaryPointSlope, chooseBinaryPoint, withFraction, type BinaryPointMethod } from './binary-point.js';
 export {
   addAligned,

@@ -21,7 +21,7 @@ import {
   type Hardware,
   type OpenStudy,
 } from '../search/index.js';
-import { statisticsFrom } from './calibrate.js';
+import { statisticsFrom, valuesOfAnyPlan } from './calibrate.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 
 /** What the study of a model depends on. */
@@ -55,7 +55,9 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
   for (const note of loaded.notes) ctx.note(note);
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const source = { kind: 'data', spec: request.data } as const;
-  const statistics = await statisticsFrom(loaded, source, valuesToCalibrate(skeleton), ctx);
+  // A value that shares its parameters in one assignment has its own in another.
+  const values = new Set([...valuesToCalibrate(skeleton), ...valuesOfAnyPlan(loaded)]);
+  const statistics = await statisticsFrom(loaded, source, [...values], ctx);
   const spec = {
     ...request.data,
     ...(request.data.samples === undefined ? { samples: request.samples } : {}),

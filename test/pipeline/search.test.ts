@@ -139,6 +139,20 @@ describe('search', () => {
     expect(readPareto(out).points.length).toBeGreaterThan(0);
   });
 
+  it('writes assignments of activation formats', async () => {
+    const { maxLoss: _loss, ...rest } = request;
+    const out = join(folder, 'activations.json');
+    const axes = { ...request.axes, weights: ['int8', 'int4'], activations: ['uint8', 'uint4'] };
+    const found = await search(
+      { ...rest, out, axes, sensitivity: 'gram', budgets: [parseBudget('bops=40%@int8')] },
+      createContext(),
+    );
+    const budget = found.points.find((p) => p.name === 'budget');
+    const formats = Object.values(budget?.choice ?? {}).map((c) => found.candidates[c]?.activations);
+    expect(new Set(formats)).toEqual(new Set(['uint8', 'uint4']));
+    expect(budget?.written).toBeGreaterThan(0);
+  });
+
   it('compares sensitivities with the measured one', () => {
     const [measured, ...cheap] = file.sensitivities ?? [];
     expect(measured?.method).toBe('measured');
