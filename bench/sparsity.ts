@@ -1,6 +1,7 @@
 /**
  * 2:4 weights on real models: what each way of choosing the kept weights costs, at 8 and 4 bits, on rows never fitted.
- * Usage: npm run bench -- sparsity FOLDER [model …] [--seeds 0,1,2] [--weights int8,int4] [--methods dense,…,joint]; prints the table of docs/results.md.
+ * Usage: npm run bench -- sparsity FOLDER [model …] [--seeds 0,1,2] [--weights int8,int4] [--methods dense,…,joint]
+ * [--permute]; prints the table of docs/results.md.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,6 +20,7 @@ const { values, positionals } = parseArgs({
     seeds: { type: 'string', default: '0,1,2' },
     weights: { type: 'string', default: 'int8,int4' },
     methods: { type: 'string', default: 'dense,magnitude,wanda,sparsegpt,joint' },
+    permute: { type: 'boolean', default: false },
   },
 });
 const folder = modelsFolder();
@@ -42,6 +44,7 @@ for (const model of MODELS.filter((m) =>
         const sparsity = method === 'dense' ? {} : { sparsity: { pattern: '2:4', method } };
         const { layers } = await quantize(
           quantizeRequest(folder, model, out, {
+            permuteChannels: values.permute && method !== 'dense',
             solving: { effort: 'balanced', ...sparsity },
             plan: { weights, solver: 'descent' },
           }),

@@ -34,6 +34,7 @@ const KEYS: FlagKeys = {
   cache: ['quantize', 'cache'],
   sparsity: ['quantize', 'sparsity'],
   'sparsity-method': ['quantize', 'sparsityMethod'],
+  'permute-channels': ['quantize', 'permuteChannels'],
   distill: ['quantize', 'distill'],
   'avoid-saturation': ['quantize', 'avoidSaturation'],
   include: ['quantize', 'include'],
@@ -203,6 +204,11 @@ export default class Quantize extends BaseCommand {
       description:
         'How kept weights are chosen: joint (mask and codes together), sparsegpt, wanda or magnitude. [default: joint]',
     }),
+    'permute-channels': Flags.boolean({
+      allowNo: true,
+      description:
+        'With --sparsity: reorder channels so that the pattern keeps more. The model computes the same.',
+    }),
     'activation-sparsity': Flags.string({
       helpValue: 'TARGET',
       description:
@@ -287,7 +293,7 @@ export default class Quantize extends BaseCommand {
           : await this.#explained(await quantizeWithin(request, searching, ctx));
       await this.#show(result, flags['dry-run']);
       const { out, manifestFile, plan, audit, saturation, synthetic, bytes } = result;
-      const { equalization, biases, activations, distilled } = result;
+      const { equalization, permutation, biases, activations, distilled } = result;
       return {
         out,
         manifest: manifestFile,
@@ -298,6 +304,7 @@ export default class Quantize extends BaseCommand {
         saturation,
         synthetic,
         ...(equalization === undefined ? {} : { equalization }),
+        ...(permutation === undefined ? {} : { permutation }),
         biases,
         ...(distilled === undefined ? {} : { distillation: distilled }),
         notes: ctx.notes,
@@ -324,6 +331,7 @@ export default class Quantize extends BaseCommand {
       layers,
       bytes,
       equalization,
+      permutation,
       biases,
       activations,
     }: QuantizeResult,
@@ -342,7 +350,11 @@ export default class Quantize extends BaseCommand {
     const paint = painter(process.stdout);
     const sections = [
       ...(dryRun ? [planSection(plan)] : []),
-      ...transformSections({ ...(equalization === undefined ? {} : { equalization }), biases }),
+      ...transformSections({
+        ...(equalization === undefined ? {} : { equalization }),
+        ...(permutation === undefined ? {} : { permutation }),
+        biases,
+      }),
       ...evidenceSections(manifest.formats ?? {}),
       ...(layers.length === 0 ? [] : [weightSection(layers)]),
       kernelSection(audit),

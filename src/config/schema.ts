@@ -116,6 +116,7 @@ const quantize = z.strictObject({
   cache: z.union([path, z.literal(false)]).exactOptional(),
   sparsity: pattern.exactOptional(),
   sparsityMethod: z.enum(SPARSE_SOLVERS).exactOptional(),
+  permuteChannels: z.boolean().exactOptional(),
   distill: z.boolean().exactOptional(),
   distillation: z
     .strictObject({

@@ -47,6 +47,7 @@ export interface QuantizeSettings {
     readonly distill?: Partial<DistillSettings>;
   };
   readonly equalize: EqualizeRequest;
+  readonly permuteChannels: boolean;
   readonly activationSparsity?: SparsityTarget;
   readonly biasCorrection: BiasCorrection | 'none';
   /** Where activation ranges come from; absent where nothing was given. */
@@ -142,6 +143,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
       ...(distill === true ? { distill: distillation ?? {} } : {}),
     },
     equalize: equalizeRequest(config),
+    permuteChannels: permutesChannels(config),
     ...(activationSparsity === undefined ? {} : { activationSparsity }),
     biasCorrection: biasCorrection ?? 'none',
     ...(statistics === undefined ? {} : { statistics }),
@@ -149,6 +151,17 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     externalData: externalData ?? false,
     locked: locked ?? false,
   };
+}
+
+/** @throws FxqError E_CONFIG where nothing is sparse */
+function permutesChannels({ quantize = {} }: Config): boolean {
+  const { permuteChannels = false, sparsity, layers = [], fromPareto } = quantize;
+  const isSparse = sparsity !== undefined || fromPareto !== undefined || layers.some((l) => l.sparsity);
+  if (permuteChannels && !isSparse)
+    throw new FxqError('E_CONFIG', 'channels are permuted for sparse patterns, and no layer has one', [
+      'Add --sparsity 2:4, or leave out --permute-channels.',
+    ]);
+  return permuteChannels;
 }
 
 /** @throws FxqError E_CONFIG for settings of smoothing without smoothing */

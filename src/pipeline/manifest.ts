@@ -4,7 +4,12 @@ import { FxqError, canonicalJson, readInput, writeOutput } from '../core/index.j
 import { type Plan } from '../plan/index.js';
 import { type EqualizeReport } from '../rewrite/index.js';
 import { type FormatEvidence } from '../report/index.js';
-import { type BiasReport, type DistillReport, type LayerReport } from '../solve/index.js';
+import {
+  type BiasReport,
+  type ChannelPermutation,
+  type DistillReport,
+  type LayerReport,
+} from '../solve/index.js';
 
 export interface Manifest {
   readonly manifestVersion: 1;
@@ -20,6 +25,8 @@ export interface Manifest {
   readonly weights: Readonly<Record<string, LayerReport>>;
   /** What equalization did before planning. */
   readonly equalization?: EqualizeReport;
+  /** What permuting channels was worth to sparse patterns. */
+  readonly permutation?: ChannelPermutation;
   /** What thresholds on activations do, by layer. */
   readonly activations?: unknown;
   /** What bias correction did, by initializer. */

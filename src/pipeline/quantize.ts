@@ -33,6 +33,7 @@ import {
   withBiases,
   writeSidecar,
   type BiasReport,
+  type ChannelPermutation,
   type DistillReport,
   type LayerReport,
   roundToNearest,
@@ -53,6 +54,7 @@ import { formatEvidence } from './format-evidence.js';
 import { distillLayers } from './distill.js';
 import { loadModel, type LoadedModel } from './load-model.js';
 import { fxqVersion, manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
+import { permuteChannels } from './permute-channels.js';
 import { packSparse, sidecarPath } from './sparse.js';
 import { solveLayers, type SolverRequest } from './solve-layers.js';
 import { compareSpeed, slowerNote, type Speed } from './speed.js';
@@ -77,6 +79,8 @@ export interface QuantizeRequest {
   readonly solving: SolverRequest;
   /** Transforms of the float model before anything is planned; none when absent. */
   readonly equalize?: EqualizeRequest;
+  /** Permutes channels so that sparse patterns lose less. */
+  readonly permuteChannels?: boolean;
   /** Leaves out small activations in front of layers, as far as this much loss allows. */
   readonly activationSparsity?: SparsityTarget;
   /** How biases of layers rounded to nearest make up for the shift of the mean; not at all when absent. */
@@ -111,6 +115,8 @@ export interface QuantizeResult {
   readonly layers: readonly LayerReport[];
   /** What was evened out before. */
   readonly equalization?: EqualizeReport;
+  /** What permuting channels was worth. */
+  readonly permutation?: ChannelPermutation;
   /** Biases that were corrected. */
   readonly biases: readonly BiasReport[];
   /** What distillation learned. */
@@ -128,8 +134,12 @@ export interface QuantizeResult {
 export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
   refuseOverwrite(request);
   refuseUnguarded(request);
-  const { loaded: dense, equalization } = await loadEqualized(request, ctx);
+  const { loaded: even, equalization } = await loadEqualized(request, ctx);
   const { spec } = request.statistics ?? {};
+  const { loaded: dense, permutation = undefined } =
+    request.permuteChannels === true
+      ? await permuteChannels(even, request.plan, request.solving.sparsity, spec, ctx)
+      : { loaded: even };
   const { activationSparsity: target } = request;
   const { loaded: read, sparsity = undefined } =
     target === undefined ? { loaded: dense } : await withSparseActivations(dense, target, spec, ctx);
@@ -201,6 +211,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
       plan: request.plan,
       emit: request.emit,
       ...(equalization === undefined ? {} : { equalize: request.equalize }),
+      ...(permutation === undefined ? {} : { permuteChannels: true }),
       ...(correction === 'none' ? {} : { biasCorrection: correction }),
       ...calibrated.choice,
       ...(request.binaryPoint === undefined ? {} : { binaryPoint: request.binaryPoint }),
@@ -209,6 +220,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     plan: withWeights(solved.plan, layers.weights),
     weights: Object.fromEntries(layers.reports.map((report) => [report.weight, report])),
     ...(equalization === undefined ? {} : { equalization }),
+    ...(permutation === undefined ? {} : { permutation }),
     ...(sparsity === undefined ? {} : { activations: sparsity }),
     ...(layers.biases.length === 0
       ? {}
@@ -240,6 +252,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     layers: layers.reports,
     biases: layers.biases,
     ...(equalization === undefined ? {} : { equalization }),
+    ...(permutation === undefined ? {} : { permutation }),
     ...(layers.distilled === undefined ? {} : { distilled: layers.distilled }),
     synthetic: calibrated.synthetic,
   };

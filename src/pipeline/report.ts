@@ -171,11 +171,13 @@ function weightsBeside({ path, model }: ModelFile): Pick<ReportResult, 'weights'
 function transformsBeside({ path, model }: ModelFile): Pick<ReportResult, 'transforms'> {
   const file = manifestPath(path);
   if (!existsSync(file)) return {};
-  const { equalization, biases, hashes } = readManifest(file);
-  if ((equalization === undefined && biases === undefined) || hashes.output !== hashModel(model)) return {};
+  const { equalization, permutation, biases, hashes } = readManifest(file);
+  const isPlain = equalization === undefined && permutation === undefined && biases === undefined;
+  if (isPlain || hashes.output !== hashModel(model)) return {};
   return {
     transforms: {
       ...(equalization === undefined ? {} : { equalization }),
+      ...(permutation === undefined ? {} : { permutation }),
       ...(biases === undefined ? {} : { biases: Object.values(biases) }),
     },
   };

@@ -5,6 +5,7 @@ import { type KernelAudit } from '../engine/index.js';
 import { type EqualizeReport } from '../rewrite/index.js';
 import {
   type BiasReport,
+  type ChannelPermutation,
   type DistillReport,
   type LayerReport,
   type NetworkSparsity,
@@ -189,6 +190,7 @@ export interface BaselineDelta {
 /** Changes that leave the float function as it is, and corrections of biases. */
 export interface Transforms {
   readonly equalization?: EqualizeReport;
+  readonly permutation?: ChannelPermutation;
   readonly biases?: readonly BiasReport[];
 }
 

@@ -17,11 +17,13 @@ const change = ({ before, after }: { readonly before: number; readonly after: nu
 const optional = (pair: { readonly before: number; readonly after: number } | undefined): string =>
   pair === undefined ? '' : change(pair);
 
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
 const chain = (from: readonly string[], to: readonly string[]): string =>
   `${from.join(', ')} → ${to.join(', ')}`;
 
 /** One section for each kind of change that was made. */
-export function transformSections({ equalization, biases = [] }: Transforms): Section[] {
+export function transformSections({ equalization, permutation, biases = [] }: Transforms): Section[] {
   const { crossLayer = [], absorbed = [], smoothed = [] } = equalization ?? {};
   const sections: Section[] = [
     {
@@ -56,6 +58,14 @@ export function transformSections({ equalization, biases = [] }: Transforms): Se
           optional(fit),
           optional(heldOut),
         ),
+      ),
+    },
+    {
+      title: 'Permuted channels',
+      lead: 'Share of the weighted energy that the pattern keeps, mean over the layers that read the channels.',
+      columns: columns('layers', 'channels', 'kept'),
+      rows: (permutation?.permuted ?? []).map(({ layers, channels, kept }) =>
+        row(layers.join(', '), String(channels), `${percent(kept.before)} → ${percent(kept.after)}`),
       ),
     },
     {

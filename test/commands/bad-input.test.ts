@@ -138,6 +138,12 @@ const CASES: [what: string, command: typeof Command, argv: string[], message: Re
     ['float.onnx', 'quantized.onnx', '--data', 'x.npy', '--labels', 'labels.npy'],
     /labels\.npy holds 15 labels/,
   ],
+  [
+    'an order of channels for no pattern',
+    Quantize,
+    ['float.onnx', '--data', 'x.npy', '--permute-channels'],
+    /no layer has one[\s\S]*--sparsity 2:4/,
+  ],
   ['a mistyped flag', Quantize, ['float.onnx', '--sampels', '3'], /--sampels[\s\S]*'--samples'/],
   ['a mistyped preset', Quantize, ['float.onnx', '--preset', 'int9'], /quantize\.preset: expected one of/],
   ['a format nobody knows', Quantize, ['float.onnx', '--weights', 'int88'], /int88.*'int8'/],

@@ -84,6 +84,22 @@ describe('2:4 sparsity', () => {
     }
   });
 
+  it('loses less still when channels are permuted first, and says what each order keeps', async () => {
+    const out = 'permuted.onnx';
+    const permuted = await quantize({ ...request(out, 'joint'), permuteChannels: true }, createContext());
+    expect(meanError(permuted)).toBeLessThan(meanError(joint));
+    const { manifest } = permuted;
+    expect(manifest.permutation).toEqual(permuted.permutation);
+    expect(manifest.settings).toMatchObject({ permuteChannels: true });
+    const sparse = permuted.layers.filter((l) => l.solver === '2:4 joint').map((l) => l.node);
+    expect(manifest.permutation!.permuted.flatMap((p) => p.layers).sort()).toEqual(sparse.sort());
+    expect(
+      (await verifySparsity(readModel(join(folder, out)), pattern, new Set(sparse))).every(
+        (c) => c.violations === 0,
+      ),
+    ).toBe(true);
+  });
+
   it('follows rules of single layers: two patterns in one model, a layer kept dense, and no pattern where none fits', async () => {
     const base = request('rules.onnx', 'joint');
     const [first, second, third, ...rest] = joint.layers.filter((l) => l.solver === '2:4 joint');

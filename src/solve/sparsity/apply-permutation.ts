@@ -1,31 +1,58 @@
-/** Reordering the channels of a stream in a graph: the same network, other neighbours. */
+/** Reordering the channels of streams in a graph: the same network, other neighbours. */
 import { GraphEditor, loadTensor, storeTensor, type Graph, type Node } from '../../onnx/index.js';
 import { required } from '../../core/index.js';
 import { createArray, type Tensor, type TypedArray } from '../../tensor/index.js';
 import { type ChannelStream } from './channel-stream.js';
 
-/** The graph with the channels of a stream in a new order: position i gets channel `order[i]`. */
-export function permuteChannels(graph: Graph, stream: ChannelStream, order: readonly number[]): Graph {
+/** A stream, and the channel that comes to each position. */
+export interface ReorderedStream {
+  readonly stream: ChannelStream;
+  readonly order: readonly number[];
+}
+
+/**
+ * The graph with the channels of some streams in a new order. Their constants and values get new names, because a name
+ * stands for what a value holds.
+ */
+export function permuteChannels(graph: Graph, reordered: readonly ReorderedStream[]): Graph {
   const editor = new GraphEditor(graph);
   const current = new Map<Node, Node>();
-  // A constant that several nodes read the same way is permuted once.
-  const permuted = new Map<string, string>();
-  for (const { node, input, axis } of stream.constants) {
-    const name = required(node.inputs[input], `input ${input} of ${node.name}`);
-    const now = current.get(node) ?? node;
-    const chained = now.inputs[input] as string;
-    const key = `${chained} ${axis}`;
-    const stored = required(editor.constant(chained), `constant ${chained}`);
-    const result =
-      permuted.get(key) ??
-      editor.addInitializer(
-        `${name}_permuted`,
-        storeTensor(reorderAxis(loadTensor(stored, name), axis, order)),
-      );
-    permuted.set(key, result);
-    current.set(node, editor.setInput(now, input, result));
+  for (const { stream, order } of reordered) {
+    // A constant that several nodes read the same way is permuted once.
+    const permuted = new Map<string, string>();
+    for (const { node, input, axis } of stream.constants) {
+      const name = required(node.inputs[input], `input ${input} of ${node.name}`);
+      const now = current.get(node) ?? node;
+      const chained = now.inputs[input] as string;
+      const key = `${chained} ${axis}`;
+      const stored = required(editor.constant(chained), `constant ${chained}`);
+      const result =
+        permuted.get(key) ??
+        editor.addInitializer(
+          `${name}_permuted`,
+          storeTensor(reorderAxis(loadTensor(stored, name), axis, order)),
+        );
+      permuted.set(key, result);
+      current.set(node, editor.setInput(now, input, result));
+    }
   }
-  return editor.finish();
+  return renamed(editor.finish(), new Set(reordered.flatMap(({ stream }) => [...stream.values])));
+}
+
+/** `x` → `x_permuted`. No subgraph reads the values of a stream. */
+function renamed(graph: Graph, values: ReadonlySet<string>): Graph {
+  const editor = new GraphEditor(graph);
+  const names = new Map([...values].map((name) => [name, editor.uniqueName(`${name}_permuted`)]));
+  const now = (name: string): string => names.get(name) ?? name;
+  const nodes = graph.nodes.map((node) =>
+    [...node.inputs, ...node.outputs].some((name) => names.has(name))
+      ? { ...node, inputs: node.inputs.map(now), outputs: node.outputs.map(now) }
+      : node,
+  );
+  const valueInfo = new Map(
+    [...graph.valueInfo.values()].map((info) => [now(info.name), { ...info, name: now(info.name) }]),
+  );
+  return { ...graph, nodes, valueInfo };
 }
 
 /** Slices of a tensor along one axis in a new order. */

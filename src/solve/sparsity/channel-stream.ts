@@ -49,6 +49,8 @@ export interface ChannelConstant {
 /** Values with one order of channels, and where that order shows. */
 export interface ChannelStream {
   readonly channels: number;
+  /** Their names. */
+  readonly values: ReadonlySet<string>;
   readonly constants: readonly ChannelConstant[];
   /** Layers that sum over the channels. */
   readonly readers: readonly WeightedLayer[];
@@ -102,7 +104,7 @@ export function channelStream(
       if (refused !== undefined) return refused;
     }
   }
-  return { channels, constants, readers };
+  return { channels, values, constants, readers };
 }
 
 function isDepthwise({ layout }: WeightedLayer): boolean {

@@ -16,6 +16,13 @@ export {
 export { magnitudeMask, wandaMask } from './masks.js';
 export { groupBits, indexBits, packWeight, packedBytes, unpackWeight, type PackedWeight } from './packed.js';
 export { formatPattern, maskByScore, parsePattern, patternColumns, type Pattern } from './pattern.js';
+export {
+  permuteNetwork,
+  type ChannelPermutation,
+  type FixedChannels,
+  type PermutedChannels,
+  type PermutedNetwork,
+} from './permute-network.js';
 export { searchPermutation, type ChannelScores, type PermutationResult } from './permute.js';
 export { readSidecar, writeSidecar, type SidecarWeight } from './sidecar.js';
 export { SPARSE_SOLVERS, isSparseSolver, solveSparse, type SparseSolver } from './solve-sparse.js';

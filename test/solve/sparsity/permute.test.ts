@@ -7,6 +7,7 @@ import {
   channelStream,
   parsePattern,
   permuteChannels,
+  permuteNetwork,
   searchPermutation,
   type ChannelStream,
 } from '../../../src/solve/sparsity/index.js';
@@ -113,12 +114,12 @@ describe('permuteChannels', () => {
   ])('leaves the network as it was, but not its weights', async (source, node, dims) => {
     const stream = (await streamOf(source, node)) as ChannelStream;
     const order = createRng(4).shuffle(Array.from({ length: stream.channels }, (_, i) => i));
-    const permuted = withGraph(source, permuteChannels(source.graph, stream, order));
+    const permuted = withGraph(source, permuteChannels(source.graph, [{ stream, order }]));
     expect(await run(permuted, dims)).toBeAllclose(await run(source, dims), { atol: 1e-4, rtol: 1e-5 });
     // Forgetting any one constant would show.
     for (let i = 0; i < stream.constants.length; i++) {
       const partial = { ...stream, constants: stream.constants.filter((_, k) => k !== i) };
-      const broken = withGraph(source, permuteChannels(source.graph, partial, order));
+      const broken = withGraph(source, permuteChannels(source.graph, [{ stream: partial, order }]));
       expect(await run(broken, dims)).not.toBeAllclose(await run(source, dims), { atol: 1e-3, rtol: 1e-3 });
     }
   });
@@ -157,5 +158,48 @@ describe('searchPermutation', () => {
       createRng(2),
     );
     expect(equal.order).toEqual(Array.from({ length: 16 }, (_, i) => i));
+  });
+});
+
+describe('permuteNetwork', () => {
+  const patterns = new Map(['expand', 'project', 'head'].map((node) => [node, parsePattern('2:4')] as const));
+  const energies = new Map(
+    findWeightedLayers(residual.graph).map(({ node, layout }) => [
+      node.name,
+      Float64Array.from({ length: layout.in * layout.kernel }, (_, c) => 1 + (c % 5)),
+    ]),
+  );
+  const permute = async () =>
+    permuteNetwork(residual, await inferValueTypes(residual), patterns, energies, createRng(1));
+
+  test('computes what the network did, keeps more of every layer, and renames what changed', async () => {
+    const { model: found, permuted, fixed } = await permute();
+    expect(await run(found, [1, 3, 6, 6])).toBeAllclose(await run(residual, [1, 3, 6, 6]), {
+      atol: 1e-4,
+      rtol: 1e-5,
+    });
+    expect(fixed).toEqual([]);
+    expect(permuted.map(({ layers }) => layers)).toEqual([['expand', 'head'], ['project']]);
+    for (const { kept } of permuted) {
+      expect(kept.after).toBeGreaterThan(kept.before);
+      expect(kept.after).toBeLessThanOrEqual(1);
+    }
+    const names = new Set(found.graph.nodes.flatMap((n) => n.outputs));
+    for (const changed of ['c0', 'r0', 'c1', 'd1', 'p1', 's2', 't2']) expect(names).not.toContain(changed);
+    expect(names).toContain('y');
+    expect(await permute()).toEqual({ model: found, permuted, fixed });
+  });
+
+  test('says which channels keep their order', async () => {
+    const only = new Map([['stem', parsePattern('1:3')]]);
+    const { model: found, fixed } = permuteNetwork(
+      residual,
+      await inferValueTypes(residual),
+      only,
+      energies,
+      createRng(1),
+    );
+    expect(found).toBe(residual);
+    expect(fixed).toEqual([{ layer: 'stem', why: "'x' is given from outside" }]);
   });
 });
