@@ -93,7 +93,7 @@ export default class Report extends BaseCommand {
       ...repeatable,
       helpValue: 'NAME',
       description:
-        'Show the histogram of this value; by default of those that lose most by rounding. Repeatable.',
+        'Show the histogram of this value, or of what this node makes; by default of those that lose most by rounding. Repeatable.',
     }),
     'activation-sparsity': Flags.string({
       helpValue: 'TARGET',

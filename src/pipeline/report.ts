@@ -20,6 +20,7 @@ import {
   measureLayers,
   measurePatterns,
   observeTensors,
+  valueNamed,
   patternsAskedFor,
   quantities,
   readBaseline,
@@ -314,7 +315,8 @@ async function measureValues(
       'Give --layers N.',
     );
   }
-  const observer = observeTensors(quantized.graph, settings.tensors);
+  const wanted = settings.tensors.map((name) => valueNamed(float.graph, name));
+  const observer = observeTensors(quantized.graph, wanted);
   const options = {
     samples: Math.min(settings.layers, data.samples),
     carry: data.carry,

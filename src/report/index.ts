@@ -17,6 +17,6 @@ export { kernelSection, planSection } from './sections.js';
 export { weightSection } from './weight-section.js';
 export { transformSections } from './transforms.js';
 export { compareSizes } from './sizes.js';
-export { observeTensors, type TensorObserver } from './tensors.js';
+export { observeTensors, valueNamed, type TensorObserver } from './tensors.js';
 export { formatBytes, formatMeasure } from './units.js';
 export { isSparsity, measurePatterns, patternsAskedFor } from './sparsity.js';

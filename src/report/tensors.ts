@@ -23,6 +23,12 @@ export interface TensorObserver {
   results(layers: readonly LayerResult[]): TensorResult[];
 }
 
+/** The value a name stands for: that of a value, or of a node, whose first result is meant. */
+export function valueNamed({ nodes }: Graph, name: string): string {
+  if (nodes.some((n) => n.outputs.includes(name))) return name;
+  return nodes.find((n) => n.name === name)?.outputs[0] ?? name;
+}
+
 /**
  * Observes values of the float model.
  *
@@ -51,7 +57,7 @@ export function observeTensors(quantized: Graph, wanted: readonly string[]): Ten
       if (unknown !== undefined) {
         throw new FxqError('E_USAGE', `there is no float value '${unknown}' in the model`, [
           didYouMean(unknown, seen),
-          'Names of values are those of the report in JSON.',
+          'Give the name of a value or of the node that makes it, as the report in JSON has them.',
         ]);
       }
       const names = wanted.length > 0 ? wanted : mostRounded(layers);

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { createRng } from '../../src/core/index.js';
-import { observeTensors } from '../../src/report/tensors.js';
+import { observeTensors, valueNamed } from '../../src/report/tensors.js';
 import { type LayerResult } from '../../src/report/result.js';
 import { tensor, type Tensor } from '../../src/tensor/index.js';
-import { quantizedModel } from './models.js';
+import { floatModel, quantizedModel } from './models.js';
 
 const { graph } = quantizedModel();
 const rng = createRng(11);
@@ -66,6 +66,16 @@ describe('observeTensors', () => {
       max: 3,
       histogram: [3, ...new Array<number>(71).fill(0)],
     });
+  });
+
+  it('takes the name of a node for what the node makes', () => {
+    const float = floatModel().graph;
+    expect(['relu', 'r', 'x', 'none'].map((name) => valueNamed(float, name))).toEqual([
+      'r',
+      'r',
+      'x',
+      'none',
+    ]);
   });
 
   it('suggests the value that was meant', () => {
