@@ -117,7 +117,7 @@ export default class Search extends BaseCommand {
     'max-drop': Flags.string({
       helpValue: 'POINTS',
       description:
-        'Also find the cheapest assignment whose written model loses no more of --metric, its standard error added.',
+        'Also find the cheapest assignment whose written model loses no more of --metric, two standard errors added.',
     }),
     metric: Flags.string({
       helpValue: 'NAME',

@@ -1,7 +1,7 @@
 /** Quantize and Dequantize nodes behind an activation. */
 import { FxqError } from '../core/index.js';
 import { integerStorage, parseFormat, type NumberFormat } from '../formats/index.js';
-import { node } from '../onnx/index.js';
+import { node, type Node } from '../onnx/index.js';
 import { type ActivationQuantization } from '../plan/index.js';
 import { dtypeCode, integerRange, tensor, type DType } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
@@ -93,6 +93,7 @@ function quantizeNode(
   [code, scale, zeroPoint]: readonly string[],
 ): Fragment {
   const limits = gridLimits(format, quantization);
+  if (!format.integer) return quantizeFloat8(fresh, id, raw, [code ?? '', scale ?? '', zeroPoint ?? '']);
   const clipped = limits === undefined ? raw : fresh(`${id}_clipped`);
   const quantize = node(
     'QuantizeLinear',
@@ -112,6 +113,30 @@ function quantizeNode(
       [high, tensor('float32', [], [limits[1]])],
     ],
   };
+}
+
+/** A Max of one operand: nothing is computed, and no optimizer of onnxruntime sees through it. */
+export function keptApart(value: string, result: string, name: string): Node {
+  return node('Max', [value], [result], {}, { name });
+}
+
+/**
+ * QuantizeLinear to an 8-bit float. A Max of one operand goes before it: onnxruntime (1.30) fuses a Relu or Clip in front
+ * of any QuantizeLinear and cannot load the model where the type is no integer.
+ */
+function quantizeFloat8(
+  fresh: FreshName,
+  id: string,
+  raw: string,
+  [code = '', scale = '', zeroPoint = '']: readonly string[],
+): Fragment {
+  const apart = fresh(`${id}_apart`);
+  const quantize = { name: fresh(`${id}_QuantizeLinear`) };
+  const nodes = [
+    keptApart(raw, apart, fresh(`${id}_Max`)),
+    node('QuantizeLinear', [apart, scale, zeroPoint], [code], {}, quantize),
+  ];
+  return { nodes, initializers: [] };
 }
 
 /**

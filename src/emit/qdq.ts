@@ -8,6 +8,7 @@ import {
   loadTensor,
   mapSubgraphs,
   namesRead,
+  operatorFacts,
   renameInputs,
   storeTensor,
   withGraph,
@@ -18,7 +19,7 @@ import {
 } from '../onnx/index.js';
 import { type NodePlan, type Plan, type SolvedWeight } from '../plan/index.js';
 import { toFloat32 } from '../tensor/index.js';
-import { quantizePair, type Codes } from './activation.js';
+import { keptApart, quantizePair, type Codes } from './activation.js';
 import { integerBias } from './bias.js';
 import { createDynamicEmitter, type DynamicEmitter, type DynamicWeight } from './dynamic.js';
 import { freshNames, type Fragment, type FreshName } from './fragment.js';
@@ -49,6 +50,21 @@ interface EmitScope {
 }
 
 /** Goes through the nodes once, in order; every value is followed by the pairs that quantize it. */
+/**
+ * Whether onnxruntime 1.30 would carry 8-bit floats into an operator that does not take them: it moves DequantizeLinear
+ * past operators that only move values, and makes an integer product of two dequantized operands whatever their type.
+ */
+function misreadsFloat8(node: Node, input: number): boolean {
+  const isSecondFactor = node.opType === 'MatMul' && input === 1;
+  return isSecondFactor || operatorFacts(node)?.category === 'movement';
+}
+
+/** Operators whose fusion does not ask for the type of the codes, by type of the weight. */
+const WRONGLY_FUSED: Readonly<Record<string, readonly string[]>> = {
+  '^u?int2$': ['Conv', 'Gemm', 'MatMul'],
+  '^float8': ['Gemm', 'MatMul'],
+};
+
 class QdqEmitter {
   readonly #graph: Graph;
   readonly #scope: EmitScope;
@@ -61,6 +77,8 @@ class QdqEmitter {
   readonly #variants = new Map<string, string[]>();
   /** Dequantized value of every id. */
   readonly #dequantized = new Map<string, string>();
+  /** The same behind a Max, for readers that misread 8-bit floats. */
+  readonly #apart = new Map<string, string>();
   /** What readers of the plain value see instead, for values whose every reader sees the quantized one. */
   readonly #seen = new Map<string, string>();
   readonly #weights = new Map<string, string>();
@@ -96,9 +114,18 @@ class QdqEmitter {
       const seen = seenIds.has(id);
       const name = seen && this.#outputs.has(value) ? value : this.#fresh(`${id}_dequantized`);
       this.#dequantized.set(id, name);
-      if (seen) this.#seen.set(value, name);
+      if (this.#isMisread(value, id)) this.#apart.set(id, this.#fresh(`${id}_apart`));
+      if (seen) this.#seen.set(value, this.#apart.get(id) ?? name);
       if (name === value) this.#raw.set(value, this.#fresh(`${value}_float`));
     }
+  }
+
+  /** Whether some reader needs a Max between itself and the dequantized value. */
+  #isMisread(value: string, id: string): boolean {
+    const { dtype } = parseFormat(required(this.#plan.activations[id], id).format);
+    const isMisreading = (n: Node): boolean =>
+      n.inputs.some((name, input) => name === value && misreadsFloat8(n, input));
+    return dtype.startsWith('float8') && this.#graph.nodes.some(isMisreading);
   }
 
   emit(): Graph {
@@ -122,6 +149,8 @@ class QdqEmitter {
       const result = required(this.#dequantized.get(id), id);
       const raw = this.#onCodes.has(id) ? undefined : (this.#raw.get(value) ?? value);
       this.#add(quantizePair(this.#fresh, id, quantization, raw, result, this.#codesOf(id)));
+      const apart = this.#apart.get(id);
+      if (apart !== undefined) this.#nodes.push(keptApart(result, apart, this.#fresh(`${id}_Max`)));
     }
   }
 
@@ -180,7 +209,8 @@ class QdqEmitter {
   /** The quantized replacement of one input, or undefined when it stays as it is. */
   #operand(node: Node, plan: NodePlan, input: number): string | undefined {
     const id = plan.inputs[input];
-    if (id != null) return this.#dequantized.get(id);
+    if (id != null)
+      return (misreadsFloat8(node, input) ? this.#apart.get(id) : undefined) ?? this.#dequantized.get(id);
     const weight = plan.weights[input];
     if (weight !== undefined) return this.#weight(weight);
     return input === plan.bias ? this.#bias(node, plan) : undefined;
@@ -200,17 +230,13 @@ class QdqEmitter {
     return result;
   }
 
-  /** onnxruntime 1.30 fuses Conv, Gemm and MatMul with 2-bit weights into integer operators that do not take them. */
+  /** onnxruntime 1.30 fuses layers with such weights into integer operators that do not take them. */
   #breaksFusion(initializer: string, format: string): boolean {
-    const isTwoBit = /^u?int2$/.test(parseFormat(format).dtype);
-    return (
-      isTwoBit &&
-      Object.values(this.#plan.nodes).some(
-        (n) =>
-          ['Conv', 'Gemm', 'MatMul'].includes(n.opType) &&
-          n.decision === 'static' &&
-          Object.values(n.weights).includes(initializer),
-      )
+    const { dtype } = parseFormat(format);
+    const fused = Object.entries(WRONGLY_FUSED).find(([types]) => new RegExp(types).test(dtype))?.[1] ?? [];
+    return Object.values(this.#plan.nodes).some(
+      (n) =>
+        fused.includes(n.opType) && n.decision === 'static' && Object.values(n.weights).includes(initializer),
     );
   }
 

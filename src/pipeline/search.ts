@@ -55,6 +55,11 @@ const MEASURED_POINTS = 8;
 const FLOOR_POINTS = 48;
 /** Cheaper neighbours tried after the bisection for a loss. */
 const SLACK = 2;
+/**
+ * Added to a measured drop before it is compared with its limit: the cheapest of several assignments that pass is likely
+ * to be one that was lucky on these samples, and one standard error does not make up for that (bench/max-drop).
+ */
+const STANDARD_ERRORS = 2;
 /** Corrections of the assignment under the budgets where layers do not add up. */
 const CORRECTIONS = 2;
 
@@ -125,11 +130,11 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
     const drop = await openMetricDrop(maxDrop, open.loaded.source, ctx);
     const judge: Judge = async (assignment) => {
       const { value, error } = await drop(await write(assignment));
-      return value + error;
+      return value + STANDARD_ERRORS * error;
     };
     await add(
       'drop',
-      () => cheapest(maxDrop.max, judge, `the drop of ${maxDrop.metric}, with its standard error,`),
+      () => cheapest(maxDrop.max, judge, `the drop of ${maxDrop.metric}, with ${STANDARD_ERRORS} standard errors,`),
       async (assignment) => ({ drop: { metric: maxDrop.metric, ...(await drop(await write(assignment))) } }),
     );
   }

@@ -178,6 +178,49 @@ describe('weight formats', () => {
   });
 });
 
+describe('activations that integer fusions do not know', () => {
+  /** Relu in front of a quantizer, layers of all kinds, a product of two activations, and values that are only moved. */
+  const mixed = model`
+    opset 21
+    (float32[N,4,8,8] x) => (float32[N,8] y) {
+      w0: float32[8,4,3,3] = random(seed=1, scale=0.03)
+      w1: float32[8,8] = random(seed=2, scale=0.3)
+      w2: float32[8,64] = random(seed=3, scale=0.2)
+      rows: int64[3] = {0, 8, 64}
+      flat: int64[2] = {0, 64}
+      c = Conv<pads=[1,1,1,1]>(x, w0)
+      r = Relu(c)
+      s = Add(r, c)
+      t = Relu(s)
+      a = Reshape(t, rows)
+      b = Transpose<perm=[0,2,1]>(a)
+      p = MatMul(a, b)
+      q = MatMul(p, w1)
+      f = Reshape(q, flat)
+      y = Gemm<transB=1>(f, w2)
+    }`;
+
+  it.each([
+    ['e4m3', 'e4m3'],
+    ['e5m2', 'e5m2'],
+    ['int8', 'uint4'],
+    ['int8', 'uint5'],
+  ])('reach the runtime as written: weights in %s, activations in %s', async (weights, activations) => {
+    const quantized = await quantizeFixed(mixed, { weights, activations });
+    expect(quantized.graph.nodes.filter((n) => n.opType === 'QuantizeLinear').length).toBeGreaterThan(4);
+    const results: Float32Array[] = [];
+    for (const optimization of ['none', 'all'] as const) {
+      const session = await openSession(quantized, { optimization });
+      const outputs = await session.run({ x: input([16, 4, 8, 8]) });
+      results.push(toFloat32(outputs.get('y')!));
+      await session.release();
+    }
+    const [plain = new Float32Array(), optimized = new Float32Array()] = results;
+    expect(sqnr(errorSums(plain, optimized))).toBeGreaterThan(25);
+    expect(new Set(plain).size).toBeGreaterThan(30);
+  });
+});
+
 const twoBits = {
   Conv: model`
     opset 25
