@@ -54,16 +54,9 @@ interface EmitScope {
  * Whether onnxruntime 1.30 would carry 8-bit floats into an operator that does not take them: it moves DequantizeLinear
  * past operators that only move values, and makes an integer product of two dequantized operands whatever their type.
  */
-function misreadsFloat8(node: Node, input: number): boolean {
-  const isSecondFactor = node.opType === 'MatMul' && input === 1;
-  return isSecondFactor || operatorFacts(node)?.category === 'movement';
+function misreadsFloat8(node: Node): boolean {
+  return ['Gemm', 'MatMul'].includes(node.opType) || operatorFacts(node)?.category === 'movement';
 }
-
-/** Operators whose fusion does not ask for the type of the codes, by type of the weight. */
-const WRONGLY_FUSED: Readonly<Record<string, readonly string[]>> = {
-  '^u?int2$': ['Conv', 'Gemm', 'MatMul'],
-  '^float8': ['Gemm', 'MatMul'],
-};
 
 class QdqEmitter {
   readonly #graph: Graph;
@@ -123,9 +116,8 @@ class QdqEmitter {
   /** Whether some reader needs a Max between itself and the dequantized value. */
   #isMisread(value: string, id: string): boolean {
     const { dtype } = parseFormat(required(this.#plan.activations[id], id).format);
-    const isMisreading = (n: Node): boolean =>
-      n.inputs.some((name, input) => name === value && misreadsFloat8(n, input));
-    return dtype.startsWith('float8') && this.#graph.nodes.some(isMisreading);
+    const readers = this.#graph.nodes.filter((n) => n.inputs.includes(value));
+    return dtype.startsWith('float8') && readers.some(misreadsFloat8);
   }
 
   emit(): Graph {
@@ -210,7 +202,7 @@ class QdqEmitter {
   #operand(node: Node, plan: NodePlan, input: number): string | undefined {
     const id = plan.inputs[input];
     if (id != null)
-      return (misreadsFloat8(node, input) ? this.#apart.get(id) : undefined) ?? this.#dequantized.get(id);
+      return (misreadsFloat8(node) ? this.#apart.get(id) : undefined) ?? this.#dequantized.get(id);
     const weight = plan.weights[input];
     if (weight !== undefined) return this.#weight(weight);
     return input === plan.bias ? this.#bias(node, plan) : undefined;
@@ -230,13 +222,17 @@ class QdqEmitter {
     return result;
   }
 
-  /** onnxruntime 1.30 fuses layers with such weights into integer operators that do not take them. */
+  /** onnxruntime 1.30 fuses Conv, Gemm and MatMul with 2-bit weights into integer operators that do not take them. */
   #breaksFusion(initializer: string, format: string): boolean {
-    const { dtype } = parseFormat(format);
-    const fused = Object.entries(WRONGLY_FUSED).find(([types]) => new RegExp(types).test(dtype))?.[1] ?? [];
-    return Object.values(this.#plan.nodes).some(
-      (n) =>
-        fused.includes(n.opType) && n.decision === 'static' && Object.values(n.weights).includes(initializer),
+    const isTwoBit = /^u?int2$/.test(parseFormat(format).dtype);
+    return (
+      isTwoBit &&
+      Object.values(this.#plan.nodes).some(
+        (n) =>
+          ['Conv', 'Gemm', 'MatMul'].includes(n.opType) &&
+          n.decision === 'static' &&
+          Object.values(n.weights).includes(initializer),
+      )
     );
   }
 

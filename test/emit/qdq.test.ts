@@ -203,6 +203,8 @@ describe('activations that integer fusions do not know', () => {
   it.each([
     ['e4m3', 'e4m3'],
     ['e5m2', 'e5m2'],
+    ['int8', 'e4m3'],
+    ['int4', 'e5m2fnuz'],
     ['int8', 'uint4'],
     ['int8', 'uint5'],
   ])('reach the runtime as written: weights in %s, activations in %s', async (weights, activations) => {
