@@ -222,18 +222,21 @@ class QdqEmitter {
     return result;
   }
 
-  /** onnxruntime 1.30 fuses Conv, Gemm and MatMul with 2-bit weights into integer operators that do not take them. */
+  /**
+   * onnxruntime 1.30 fuses Conv, Gemm and MatMul with 2-bit weights into integer operators that do not take them, and
+   * products with float activations into MatMulNBits, where rows that do not fill their last byte come out wrong.
+   */
   #breaksFusion(initializer: string, format: string): boolean {
-    const isTwoBit = /^u?int2$/.test(parseFormat(format).dtype);
-    return (
-      isTwoBit &&
-      Object.values(this.#plan.nodes).some(
-        (n) =>
-          ['Conv', 'Gemm', 'MatMul'].includes(n.opType) &&
-          n.decision === 'static' &&
-          Object.values(n.weights).includes(initializer),
-      )
-    );
+    if (!/^u?int2$/.test(parseFormat(format).dtype)) return false;
+    const fillsBytes = (this.#stored(initializer).dims.at(-1) ?? 4) % 4 === 0;
+    return Object.values(this.#plan.nodes).some(({ opType, decision, weights }) => {
+      const isProduct = opType === 'Gemm' || opType === 'MatMul';
+      return (
+        Object.values(weights).includes(initializer) &&
+        ((decision === 'static' && (isProduct || opType === 'Conv')) ||
+          (decision === 'weights' && isProduct && !fillsBytes))
+      );
+    });
   }
 
   #bias(node: Node, plan: NodePlan): string {

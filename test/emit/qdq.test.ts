@@ -266,6 +266,17 @@ it.each([
   },
 );
 
+it('keeps a 2-bit MatMul whose rows do not fill bytes from a fusion that computes something else', async () => {
+  const m = model`
+    opset 25
+    (float32[N,64] x) => (float32[N,10] y) {
+      w: float32[64,10] = random(seed=1, scale=0.3)
+      y = MatMul(x, w)
+    }`;
+  const quantized = await quantizeFixed(m, { weights: 'int2', activations: 'float' });
+  expect(await sqnrAgainst(m, quantized, input([8, 64]))).toBeGreaterThan(2);
+});
+
 describe('dynamic quantization', () => {
   const dense = model`
     opset 17
