@@ -1,47 +1,58 @@
 /**
  * Every rounding method on equal terms: the same layers, bits, scales a channel, moments of one pass and held-out samples.
- * Usage: npm run bench -- ablation FOLDER [model …] [--bits 8,4,3,2] [--threads 0]; prints a table per model.
+ * Usage: npm run bench -- ablation FOLDER [model …] [--bits 8,4,3,2] [--threads 0] [--methods 'regular expression'];
+ * prints a table per model.
  *
  * A cell holds the error of layer outputs on held-out samples relative to their energy (geometric mean over layers), and
  * the task metric with these weights in the float model. The last column is the negative control: on white inputs no error
  * can be made up for by another weight, so what a method saves there over least-squares nearest is what it owes to chance
- * and scales alone.
+ * and scales alone. Blocks have none: they are learned on samples, not on moments.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createContext } from '../src/core/index.js';
-import { openDataSet } from '../src/data/index.js';
+import { createContext, required } from '../src/core/index.js';
+import { openDataSet, type DataSet } from '../src/data/index.js';
 import {
   feedInputs,
   GraphEditor,
+  loadTensor,
   storeTensor,
   withGraph,
   writeModel,
   type Model,
 } from '../src/onnx/index.js';
 import { LEAST_OPSET, loadModel } from '../src/pipeline/load-model.js';
-import { DEFAULT_SETTINGS, planQuantization } from '../src/plan/index.js';
+import { GRADIENT_OPSET } from '../src/program/index.js';
+import { DEFAULT_SETTINGS, planQuantization, type Plan, type SolvedWeight } from '../src/plan/index.js';
 import { biasInitializer, correctedBiases } from '../src/solve/bias.js';
+import { refineBlocks } from '../src/solve/block/refine.js';
+import { relativeErrors } from '../src/solve/measure.js';
 import { nearest } from '../src/solve/nearest.js';
 import { openMatrices } from '../src/solve/matrices.js';
 import { openProducts } from '../src/solve/products.js';
 import {
+  blockOptions,
   collectMoments,
   descent,
   findWeightedLayers,
   gptq,
   planProblem,
   realWeight,
+  roundToNearest,
   solvableLayers,
   SOLVERS,
+  toMatrix,
+  toSolvedWeight,
   withBiases,
+  withRoundedWeights,
   type LayerProblem,
-  type PlannedProblem,
   type LayerSolution,
+  type PlannedProblem,
+  type SolvedLayers,
 } from '../src/solve/index.js';
-import { tensor } from '../src/tensor/index.js';
+import { tensor, toFloat32, type Tensor } from '../src/tensor/index.js';
 import { inFolder, MODELS, modelsFolder, type BenchModel } from './models.js';
 import { score } from './scores.js';
 const { values, positionals } = parseArgs({
@@ -49,6 +60,7 @@ const { values, positionals } = parseArgs({
   options: {
     bits: { type: 'string', default: '8,4,3,2' },
     threads: { type: 'string', default: '0' },
+    methods: { type: 'string', default: '' },
   },
 });
 const folder = modelsFolder();
@@ -80,18 +92,24 @@ const METHODS: Readonly<Record<string, Method>> = {
 interface Subject {
   readonly bench: BenchModel;
   readonly model: Model;
+  readonly data: DataSet;
+  readonly planOf: (bits: string) => Plan;
   readonly problems: (bits: string) => readonly PlannedProblem[];
 }
 
+/** Weights and biases of a network, and the held-out error of every layer. */
 interface Answer {
-  readonly planned: PlannedProblem;
-  readonly solution: LayerSolution;
+  readonly initializers: ReadonlyMap<string, Tensor>;
+  readonly errors: readonly number[];
 }
 
+type NetworkMethod = (it: Subject, bits: string) => Promise<Answer>;
+
 async function subject(bench: BenchModel): Promise<Subject> {
-  const loaded = await loadModel(join(folder, bench.model), LEAST_OPSET, ctx);
+  const opset = Math.max(LEAST_OPSET, GRADIENT_OPSET);
+  const loaded = await loadModel(join(folder, bench.model), opset, ctx);
   const model = withBiases(loaded.model, findWeightedLayers(loaded.model.graph));
-  const planOf = (bits: string) =>
+  const planOf = (bits: string): Plan =>
     planQuantization(model, loaded.types, {
       ...DEFAULT_SETTINGS,
       weights: `int${bits}`,
@@ -116,26 +134,104 @@ async function subject(bench: BenchModel): Promise<Subject> {
       );
     });
   };
-  return { bench, model, problems };
+  return { bench, model, data, planOf, problems };
 }
 
-/** The model with the answers of all layers in float weights and biases. */
-function withAnswers({ model }: Subject, answers: readonly Answer[]): Model {
-  const { graph } = model;
-  const editor = new GraphEditor(graph);
-  const initializers = new Map(graph.initializers);
-  for (const { planned, solution } of answers) {
-    const { layer } = planned;
-    initializers.set(
-      layer.weight,
-      storeTensor(tensor('float32', layer.layout.dims, realWeight(planned, solution))),
-    );
-    const bias = biasInitializer(editor, layer);
-    if (bias === undefined || solution.biasCorrection === undefined) continue;
-    for (const [name, t] of correctedBiases(graph, new Map([[bias, solution.biasCorrection]])))
-      initializers.set(name, storeTensor(t));
+/** What a method of one layer makes of all layers. */
+const layerByLayer =
+  (method: Method): NetworkMethod =>
+  async ({ model, problems }, bits) => {
+    const editor = new GraphEditor(model.graph);
+    const initializers = new Map<string, Tensor>();
+    const errors: number[] = [];
+    for (const planned of problems(bits)) {
+      const { layer, problem } = planned;
+      const solution = await method(problem);
+      errors.push(solution.error.heldOut ?? NaN);
+      const values = realWeight(planned, solution);
+      initializers.set(layer.weight, tensor('float32', layer.layout.dims, values));
+      const bias = biasInitializer(editor, layer);
+      if (bias === undefined || solution.biasCorrection === undefined) continue;
+      const corrected = correctedBiases(model.graph, new Map([[bias, solution.biasCorrection]]));
+      for (const [name, t] of corrected) initializers.set(name, t);
+    }
+    return { initializers, errors };
+  };
+
+/** Blocks learned together from the codes of descent, on the samples that the moments are of. */
+const blockByBlock: NetworkMethod = async (it, bits) => {
+  const { model, data, planOf, problems } = it;
+  const plan = planOf(bits);
+  const all = problems(bits);
+  const start = await descended(it, all);
+  const learned = await refineBlocks(
+    model,
+    model,
+    plan,
+    all.map((p) => p.layer),
+    [start],
+    data,
+    {
+      options: blockOptions('balanced'),
+      nearest: roundToNearest(model.graph, plan, 'mse'),
+      sparse: new Set(),
+    },
+    ctx,
+  );
+  const { initializers: stored } = withRoundedWeights(model, plan, learned.weights, () => true).graph;
+  const initializers = new Map<string, Tensor>(learned.biases);
+  const errors: number[] = [];
+  for (const planned of all) {
+    const { weight } = planned.layer;
+    const values = loadTensor(required(stored.get(weight), weight), weight);
+    initializers.set(weight, values);
+    errors.push(await heldOutError(it, planned, values, learned.biases));
   }
-  return withGraph(model, { ...graph, initializers });
+  return { initializers, errors };
+};
+
+async function descended({ model }: Subject, all: readonly PlannedProblem[]): Promise<SolvedLayers> {
+  const editor = new GraphEditor(model.graph);
+  const weights: SolvedWeight[] = [];
+  const corrections = new Map<string, Float64Array>();
+  for (const planned of all) {
+    const solution = await descent(planned.problem, {}, product, matrices);
+    weights.push(toSolvedWeight(planned, solution));
+    const bias = biasInitializer(editor, planned.layer);
+    if (bias !== undefined && solution.biasCorrection !== undefined)
+      corrections.set(bias, solution.biasCorrection);
+  }
+  return {
+    weights: new Map(weights.map((w) => [w.initializer, w])),
+    biases: correctedBiases(model.graph, corrections),
+    reports: [],
+  };
+}
+
+/** A layer's held-out error with given weights and biases, whoever found them. */
+async function heldOutError(
+  { model: { graph } }: Subject,
+  { layer, problem }: PlannedProblem,
+  weight: Tensor,
+  biases: ReadonlyMap<string, Tensor>,
+): Promise<number> {
+  const name = biasInitializer(new GraphEditor(graph), layer) ?? '';
+  const [before, after] = [graph.initializers.get(name), biases.get(name)];
+  const bias =
+    before === undefined || after === undefined
+      ? undefined
+      : Float64Array.from(toFloat32(loadTensor(before, name)), (b, r) => (toFloat32(after)[r] as number) - b);
+  const values = Float64Array.from(toMatrix(layer.layout, toFloat32(weight)));
+  const [error] = await relativeErrors(problem, problem.heldOut ?? problem.moments, [{ values, bias }]);
+  return error ?? NaN;
+}
+
+function withAnswer({ model }: Subject, { initializers }: Answer): Model {
+  const stored = [...initializers].map(([name, t]) => [name, storeTensor(t)] as const);
+  return withGraph(model, {
+    ...model.graph,
+    initializers: new Map([...model.graph.initializers, ...stored]),
+  });
 }
 
 /** The same layer with inputs that tell nothing of each other. */
@@ -151,13 +247,12 @@ const mean = (figures: readonly number[]): number =>
 
 const temporary = mkdtempSync(join(tmpdir(), 'fxq-bench-'));
 
-async function cell(it: Subject, bits: string, method: Method): Promise<string> {
-  const answers: Answer[] = [];
-  for (const planned of it.problems(bits)) answers.push({ planned, solution: await method(planned.problem) });
+async function cell(it: Subject, bits: string, method: NetworkMethod): Promise<string> {
+  const answer = await method(it, bits);
   const path = join(temporary, 'model.onnx');
-  writeModel(withAnswers(it, answers), path);
+  writeModel(withAnswer(it, answer), path);
   const [task] = await score(folder, it.bench, path);
-  return `${mean(answers.map((a) => a.solution.error.heldOut ?? NaN)).toExponential(1)}, ${task?.value.toFixed(2)}`;
+  return `${mean(answer.errors).toExponential(1)}, ${task?.value.toFixed(2)}`;
 }
 
 /** Error at 4 bits on white inputs, relative to that of least-squares nearest. */
@@ -180,16 +275,23 @@ function withMoreRows(bench: BenchModel): BenchModel {
 const wanted = positionals.slice(1);
 const names = wanted.length === 0 ? ['cifar-resnet20', 'tiny-llama'] : wanted;
 const bits = values.bits.split(',');
+const isWanted = ([name]: readonly [string, ...unknown[]]): boolean => new RegExp(values.methods).test(name);
+const rows = [
+  ...Object.entries(METHODS).map(([name, method]) => [name, layerByLayer(method), method] as const),
+  ['blocks from descent', blockByBlock, undefined] as const,
+].filter(isWanted);
 for (const bench of MODELS.filter((m) => names.includes(m.name)).map(withMoreRows)) {
   const it = await subject(bench);
   const [float] = await score(folder, bench, join(folder, bench.model));
   console.log(`\n${bench.name}: held-out error, ${float?.metric} (float ${float?.value.toFixed(2)})\n`);
   console.log(`| method | ${bits.map((b) => `int${b}`).join(' | ')} | white inputs |`);
   console.log(`|---|${bits.map(() => '---|').join('')}---|`);
-  for (const [name, method] of Object.entries(METHODS)) {
+  for (const [name, method, white] of rows) {
     const cells: string[] = [];
     for (const b of bits) cells.push(await cell(it, b, method));
-    console.log(`| ${name} | ${cells.join(' | ')} | ${await control(it, method)} |`);
+    console.log(
+      `| ${name} | ${cells.join(' | ')} | ${white === undefined ? '–' : await control(it, white)} |`,
+    );
   }
 }
 await release();
