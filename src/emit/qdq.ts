@@ -23,6 +23,7 @@ import { keptApart, quantizePair, type Codes } from './activation.js';
 import { integerBias } from './bias.js';
 import { createDynamicEmitter, type DynamicEmitter, type DynamicWeight } from './dynamic.js';
 import { freshNames, type Fragment, type FreshName } from './fragment.js';
+import { pairsAroundMovement } from './movement-pairs.js';
 import { dequantizedWeight } from './weight.js';
 
 export type SolvedWeights = ReadonlyMap<string, SolvedWeight>;
@@ -38,7 +39,7 @@ export function emitQdq(model: Model, plan: Plan, solved: SolvedWeights): Model 
   const graph = new QdqEmitter(model.graph, scope).emit();
   const needsMicrosoft = everyNode(graph).some((n) => n.domain === 'com.microsoft');
   const opsets = needsMicrosoft ? new Map([...model.opsets, ['com.microsoft', 1]] as const) : model.opsets;
-  return withGraph({ ...model, opsets }, graph);
+  return pairsAroundMovement(withGraph({ ...model, opsets }, graph));
 }
 
 interface EmitScope {
@@ -49,7 +50,6 @@ interface EmitScope {
   readonly fresh: FreshName;
 }
 
-/** Goes through the nodes once, in order; every value is followed by the pairs that quantize it. */
 /**
  * Whether onnxruntime 1.30 would carry 8-bit floats into an operator that does not take them: it moves DequantizeLinear
  * past operators that only move values, and makes an integer product of two dequantized operands whatever their type.
@@ -58,6 +58,7 @@ function misreadsFloat8(node: Node): boolean {
   return ['Gemm', 'MatMul'].includes(node.opType) || operatorFacts(node)?.category === 'movement';
 }
 
+/** Goes through the nodes once, in order; every value is followed by the pairs that quantize it. */
 class QdqEmitter {
   readonly #graph: Graph;
   readonly #scope: EmitScope;
