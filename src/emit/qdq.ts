@@ -17,7 +17,7 @@ import {
   type Node,
   type StoredTensor,
 } from '../onnx/index.js';
-import { type NodePlan, type Plan, type SolvedWeight } from '../plan/index.js';
+import { type NodePlan, type Plan, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
 import { toFloat32 } from '../tensor/index.js';
 import { keptApart, quantizePair, type Codes } from './activation.js';
 import { integerBias } from './bias.js';
@@ -216,7 +216,7 @@ class QdqEmitter {
     this.#weights.set(initializer, result);
     const quantization = required(this.#plan.weights[initializer], initializer);
     const dims = this.#stored(initializer).dims;
-    const apart = this.#breaksFusion(initializer, quantization.format);
+    const apart = this.#breaksFusion(initializer, quantization);
     this.#add(
       dequantizedWeight(this.#fresh, quantization, this.#solvedWeight(initializer), dims, result, apart),
     );
@@ -224,12 +224,16 @@ class QdqEmitter {
   }
 
   /**
-   * onnxruntime 1.30 fuses Conv, Gemm and MatMul with 2-bit weights into integer operators that do not take them, and
-   * products with float activations into MatMulNBits, where rows that do not fill their last byte come out wrong.
+   * onnxruntime 1.30 fuses Conv, Gemm and MatMul into integer operators that take no 2-bit weights, no 8-bit floats, and no
+   * bytes with scales of blocks; and products of 2-bit weights with float activations into MatMulNBits, where rows that do
+   * not fill their last byte come out wrong.
    */
-  #breaksFusion(initializer: string, format: string): boolean {
-    if (!/^u?int2$/.test(parseFormat(format).dtype)) return false;
-    const fillsBytes = (this.#stored(initializer).dims.at(-1) ?? 4) % 4 === 0;
+  #breaksFusion(initializer: string, { format, granularity }: WeightQuantization): boolean {
+    const { dtype } = parseFormat(format);
+    const isTwoBit = /^u?int2$/.test(dtype);
+    const isBlockOfBytes = /^u?int8$/.test(dtype) && granularity.kind === 'block';
+    if (!isTwoBit && !isBlockOfBytes && !dtype.startsWith('float8')) return false;
+    const fillsBytes = !isTwoBit || (this.#stored(initializer).dims.at(-1) ?? 4) % 4 === 0;
     return Object.values(this.#plan.nodes).some(({ opType, decision, weights }) => {
       const isProduct = opType === 'Gemm' || opType === 'MatMul';
       return (

@@ -181,7 +181,7 @@ describe('weight formats', () => {
 describe('activations that integer fusions do not know', () => {
   /** Relu in front of a quantizer, layers of all kinds, a product of two activations, and values that are only moved. */
   const mixed = model`
-    opset 21
+    opset 25
     (float32[N,4,8,8] x) => (float32[N,8] y) {
       w0: float32[8,4,3,3] = random(seed=1, scale=0.03)
       w1: float32[8,8] = random(seed=2, scale=0.3)
@@ -205,6 +205,11 @@ describe('activations that integer fusions do not know', () => {
     ['e5m2', 'e5m2'],
     ['int8', 'e4m3'],
     ['int4', 'e5m2fnuz'],
+    ['e4m3', 'uint8'],
+    ['mxfp8', 'uint8'],
+    ['mxint8', 'uint8'],
+    ['bfp16', 'uint8'],
+    ['int2', 'uint8'],
     ['int8', 'uint4'],
     ['int8', 'uint5'],
   ])('reach the runtime as written: weights in %s, activations in %s', async (weights, activations) => {
