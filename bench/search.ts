@@ -1,7 +1,7 @@
 /**
  * Mixed precision on real models: searched assignments against uniform widths and against their own reverse, all written
  * by the same solver and judged on rows that the search never saw.
- * Usage: npm run bench -- search FOLDER [model …] [--by size,bops] [--widths 8,4]; prints the tables of docs/results.md.
+ * Usage: npm run bench -- search FOLDER [model …] [--by size,bops,stored] [--widths 8,4,50%]; prints the tables of docs/results.md.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -57,6 +57,12 @@ const RACES: Readonly<Record<string, Race>> = {
     },
     uniform: (bits) => ({ weights: `int${bits}`, activations: 'uint8' }),
   },
+  /** Bytes as stored: only formats that fill theirs. */
+  stored: {
+    cost: 'size',
+    axes: { ...DEFAULT_AXES, weights: ['int8', 'int4', 'int2'], solvers: ['descent'] },
+    uniform: (bits) => ({ weights: `int${bits}`, activations: 'uint8' }),
+  },
   bops: {
     cost: 'bops',
     axes: {
@@ -86,7 +92,8 @@ const { values, positionals } = parseArgs({
 });
 const folder = modelsFolder();
 const wanted = positionals.slice(1);
-const widths = values.widths.split(',').map(Number);
+/** Widths of uniform assignments, or shares of the cost of 8 bits: `50%`. */
+const widths = values.widths.split(',');
 for (const name of wanted.length === 0 ? MODELS_SEARCHED : wanted) {
   const model = required(
     MODELS.find((m) => m.name === name),
@@ -122,12 +129,17 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
   );
   console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
   const all = totalsOf(groups, uniformChoice(groups, open, uniform(8))).totals[cost] ?? NaN;
-  for (const bits of widths) {
+  for (const width of widths) {
+    const share = /^([\d.]+)%$/.exec(width)?.[1];
+    // A share is compared with 8 bits.
+    const bits = share === undefined ? Number(width) : 8;
     const choice = uniformChoice(groups, open, uniform(bits));
-    const max = totalsOf(groups, choice).totals[cost] ?? NaN;
+    const max =
+      share === undefined ? (totalsOf(groups, choice).totals[cost] ?? NaN) : (all * Number(share)) / 100;
     const limits = [{ amount: cost, max }];
     const mixed = await bestWithin(open, groups, limits, ctx);
-    const wrong = bits > REVERSED ? undefined : await bestWithin(open, reversed, limits, ctx, 0);
+    const wrong =
+      share === undefined && bits > REVERSED ? undefined : await bestWithin(open, reversed, limits, ctx, 0);
     const found: Quality[] = [];
     for (const c of [choice, mixed.choice, ...(wrong === undefined ? [] : [wrong.choice])])
       found.push(await judge(await write(at(open, c))));
@@ -149,7 +161,7 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
         .map(([key, n]) => `${n} ${key}`)
         .join(', '),
     );
-    console.log(`| ${bits} | ${((100 * max) / all).toFixed(1)} % | ${cells.join(' | ')} |`);
+    console.log(`| ${width} | ${((100 * max) / all).toFixed(1)} % | ${cells.join(' | ')} |`);
   }
 }
 
