@@ -11,7 +11,8 @@ import { createContext } from '../src/core/index.js';
 import { quantize } from '../src/pipeline/index.js';
 import { MODELS, modelsFolder, type BenchModel } from './models.js';
 import { quantizeRequest, type Changes } from './request.js';
-import { score } from './scores.js';
+import { score, type Score } from './scores.js';
+import { decimalsOf } from './spread.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -26,11 +27,13 @@ const equalize = (...steps: ('cross-layer' | 'smooth')[]): Changes => ({
 });
 const inserting: Changes = { equalize: { steps: ['smooth'], alpha: 'auto', insert: true } };
 
+const shown = (score: Score | undefined): string => (score?.value ?? NaN).toFixed(decimalsOf(score?.metric));
+
 async function figure(model: BenchModel, changes: Changes): Promise<string> {
   const out = join(temporary, 'model.onnx');
   const fixed: Changes = { ranges: { method: 'minmax' }, weightRange: 'range' };
   await quantize(quantizeRequest(folder, model, out, { ...fixed, ...changes }), createContext());
-  return ((await score(folder, model, out))[0]?.value ?? NaN).toFixed(2);
+  return shown((await score(folder, model, out))[0]);
 }
 
 async function table(
@@ -49,7 +52,7 @@ async function table(
         cells.push(
           await figure(model, { ...changes, plan: { ...plan, weights: `int${b}`, solver: 'nearest' } }),
         );
-      console.log(`| ${model.name} | int${b} | ${cells.join(' | ')} | ${float?.value.toFixed(2)} |`);
+      console.log(`| ${model.name} | int${b} | ${cells.join(' | ')} | ${shown(float)} |`);
     }
   }
 }

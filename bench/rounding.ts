@@ -1,7 +1,8 @@
 /**
  * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
- * [--bits 4,3,2] [--activations float,uint8] [--solvers nearest,gptq,descent] [--efforts fast,balanced] [--seeds 3];
- * prints a table. Each seed draws seven eighths of the calibration rows, and the positions that Gram matrices take.
+ * [--bits 4,3,2] [--activations float,uint8] [--solvers nearest,gptq,descent] [--efforts fast,balanced] [--seeds 3]
+ * [--importance] [--equalize smooth] [--wide 'node or /expression/']; prints a table. Nodes named by --wide keep int8. Each
+ * seed draws seven eighths of the calibration rows, and the positions that Gram matrices take.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,11 +12,12 @@ import { createContext } from '../src/core/index.js';
 import { openDataSet } from '../src/data/index.js';
 import { feedInputs, readModel } from '../src/onnx/index.js';
 import { quantize } from '../src/pipeline/index.js';
+import { type EqualizeRequest } from '../src/rewrite/index.js';
 import { type Effort } from '../src/solve/index.js';
 import { inFolder, MODELS, modelsFolder, type BenchModel } from './models.js';
 import { quantizeRequest } from './request.js';
 import { score } from './scores.js';
-import { spread } from './spread.js';
+import { decimalsOf, spread } from './spread.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -26,6 +28,9 @@ const { values, positionals } = parseArgs({
     efforts: { type: 'string', default: 'fast,balanced' },
     seeds: { type: 'string', default: '3' },
     threads: { type: 'string', default: '0' },
+    importance: { type: 'boolean', default: false },
+    equalize: { type: 'string' },
+    wide: { type: 'string' },
   },
 });
 const folder = modelsFolder();
@@ -45,7 +50,12 @@ const SUBJECTS: Readonly<Record<string, { bits: string[]; activations: string[] 
   'tiny-llama': W4A8,
 };
 
-const list = (text: string | undefined): string[] | undefined => text?.split(',');
+function list(text: string | undefined): string[] | undefined {
+  return text?.split(',');
+}
+
+const steps = list(values.equalize) as EqualizeRequest['steps'] | undefined;
+const wideNodes = values.wide === undefined ? [] : [{ match: { node: values.wide }, weights: 'int8' }];
 
 /** Learned rounding is fitted to the first 512 CIFAR images and measured on the others. */
 function withMoreRows(model: BenchModel): BenchModel {
@@ -73,8 +83,9 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
   for (const seed of seeds) {
     const out = join(temporary, 'model.onnx');
     const request = quantizeRequest(folder, withDrawnRows(model, available), out, {
-      solving: { effort: effort as Effort },
-      plan: { weights: `int${bits}`, activations, solver },
+      solving: { effort: effort as Effort, importance: values.importance },
+      plan: { weights: `int${bits}`, activations, solver, nodes: wideNodes },
+      ...(steps === undefined ? {} : { equalize: { steps, alpha: 'auto', insert: false } }),
     });
     await quantize(request, createContext({ seed, threads: Number(values.threads) }));
     results.push((await score(folder, model, out))[0]?.value ?? NaN);
@@ -86,8 +97,8 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
     activations,
     solver === 'nearest' ? solver : `${solver}, ${effort}`,
     float?.metric,
-    spread(results),
-    float?.value.toFixed(2),
+    spread(results, decimalsOf(float?.metric)),
+    float?.value.toFixed(decimalsOf(float.metric)),
     seconds,
   ];
   return `| ${cells.join(' | ')} |`;

@@ -26,6 +26,7 @@ const KEYS: FlagKeys = {
   epsilon: ['quantize', 'epsilon'],
   solver: ['quantize', 'solver'],
   effort: ['quantize', 'effort'],
+  importance: ['quantize', 'importance'],
   equalize: ['quantize', 'equalize'],
   'smooth-alpha': ['quantize', 'smoothAlpha'],
   'smooth-insert': ['quantize', 'smoothInsert'],
@@ -164,6 +165,11 @@ export default class Quantize extends BaseCommand {
       helpValue: 'LEVEL',
       description:
         'Work of solvers: fast (one pass over a part of the data), balanced (front to back), best (more starts). [default: balanced]',
+    }),
+    importance: Flags.boolean({
+      allowNo: true,
+      description:
+        "Solvers weigh the rows that layers see by the squared gradient of the network's output, from a backward pass without labels.",
     }),
     equalize: Flags.string({
       ...repeatable,

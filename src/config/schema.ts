@@ -112,6 +112,7 @@ const quantize = z.strictObject({
   activationSparsity: parsed(parseSparsityTarget).exactOptional(),
   biasCorrection: z.enum(['none', ...BIAS_CORRECTIONS]).exactOptional(),
   effort: z.enum(EFFORTS).exactOptional(),
+  importance: z.boolean().exactOptional(),
   block: block.exactOptional(),
   cache: z.union([path, z.literal(false)]).exactOptional(),
   sparsity: pattern.exactOptional(),

@@ -41,6 +41,7 @@ export interface QuantizeSettings {
   readonly wordLength?: WordLengthOptions;
   readonly solving: {
     readonly effort: Effort;
+    readonly importance: boolean;
     readonly block?: Partial<BlockOptions>;
     readonly cache?: string;
     readonly sparsity?: Sparsity;
@@ -111,6 +112,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     accumulator,
     weightRange,
     effort,
+    importance,
     block,
     cache,
     sparsity,
@@ -135,6 +137,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     ...formatSettings(config),
     solving: {
       effort: effort ?? 'balanced',
+      importance: importance ?? false,
       ...(block === undefined ? {} : { block: blockChanges(block) }),
       ...(cache === false ? {} : { cache: cache ?? DEFAULT_CACHE }),
       ...(sparsity === undefined

@@ -261,10 +261,10 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
 const bytesOf = ({ graph }: Model): number =>
   [...storedTensors(graph)].reduce((sum, stored) => sum + tensorBytes(stored), 0);
 
-/** The opset that formats need, and gradients where blocks are learned. */
-function opsetOfRequest({ plan, binaryPoint, wordLength }: QuantizeRequest): number {
+/** The opset that formats need, and gradients where blocks are learned or errors weighed. */
+function opsetOfRequest({ plan, binaryPoint, wordLength, solving }: QuantizeRequest): number {
   const solvesBlocks = [plan, ...plan.nodes].some((rule) => rule.solver === BLOCK_SOLVER);
-  const learns = solvesBlocks || binaryPoint === 'learned';
+  const learns = solvesBlocks || solving.importance === true || binaryPoint === 'learned';
   return Math.max(
     opsetForSettings(plan),
     learns ? GRADIENT_OPSET : 0,

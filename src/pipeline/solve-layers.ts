@@ -27,6 +27,8 @@ export interface SolverRequest {
   readonly effort: Effort;
   /** Folder of finished layers; absent to keep none. */
   readonly cache?: string;
+  /** Solvers weigh errors by the gradient of the network's output. */
+  readonly importance?: boolean;
   /** Settings of the block solver, beside those that follow from the effort. */
   readonly block?: Partial<BlockOptions>;
   /** Pattern of all layers that can take one and have no rule of their own. */
@@ -66,6 +68,12 @@ export async function solveLayers(
     plan,
     (weight, node) => sparse.has(node) || isSolverName(solver(weight)),
   );
+  if (layers.length === 0 && request.importance === true)
+    throw new FxqError(
+      'E_USAGE',
+      'importance weighs errors for solvers, but all weights are rounded to nearest',
+      'Give --solver descent (or another), or leave out --importance.',
+    );
   if (layers.length === 0) return { model, weights: nearest, reports: [], sparse };
   if (spec === undefined) {
     throw new FxqError(
@@ -88,6 +96,7 @@ export async function solveLayers(
     data,
     {
       effort: request.effort,
+      importance: request.importance ?? false,
       ...(request.cache === undefined ? {} : { cache: folderCache(request.cache) }),
       sparse,
       blocks: {

@@ -1,5 +1,5 @@
 /** Codes for all weights of a plan that a solver is to choose, from what their layers see on calibration data. */
-import { checkAbort, required, type Context } from '../core/index.js';
+import { checkAbort, FxqError, required, type Context } from '../core/index.js';
 import { parseFormat } from '../formats/index.js';
 import { GraphEditor, storeTensor, type Graph, type Model } from '../onnx/index.js';
 import { type Plan, type SolvedWeight } from '../plan/index.js';
@@ -15,6 +15,7 @@ import {
   toSolvedWeight,
   type PlannedProblem,
 } from './layer-problem.js';
+import { ROW_WEIGHTS, rowWeights, type RowWeights } from './importance/row-weights.js';
 import { findWeightedLayers, type WeightedLayer } from './layers.js';
 import { collectMoments, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
 import { readBatches } from './moments/batches.js';
@@ -40,6 +41,8 @@ export interface SolveSettings {
   /** How layers of the block solver are learned. */
   readonly blocks?: BlockSettings;
   readonly sparse?: SparseLayers;
+  /** Rows of a layer's moments count by how much the network's output cares about errors there. */
+  readonly importance?: boolean;
 }
 
 /** What `fast` looks at: a part of the samples, fewer rows of X for each column of it, all in one run. */
@@ -96,14 +99,15 @@ export async function solveWeights(
 ): Promise<SolvedLayers> {
   // What a recurrent input carries from sample to sample cannot be handed from layer to layer.
   const onePass = settings.effort === 'fast' || data.carry.size > 0;
+  const rowsOf = await rowWeightsOf(model, layers, data, settings, ctx);
   const solveAll = async (part: readonly WeightedLayer[], atOnce: boolean): Promise<SolvedLayers> => {
     const products = await openProducts(ctx.threads);
     const matrices = await openMatrices(ctx.threads);
     const runtime = { product: products.product, matrices };
     const collector = createCollector(model, plan, solver, settings, runtime, ctx);
     try {
-      if (atOnce) await solveOnePass(model, part, data, collector, settings.effort, ctx);
-      else await solveFrontToBack(model, simulated, part, data, collector, ctx);
+      if (atOnce) await solveOnePass(model, part, data, collector, settings.effort, rowsOf, ctx);
+      else await solveFrontToBack(model, simulated, part, data, collector, rowsOf, ctx);
     } finally {
       await products.release();
       await matrices.release();
@@ -117,6 +121,25 @@ export async function solveWeights(
   const others = onePass ? [] : [await solveAll(learned, true)];
   const blocks = { ...settings.blocks, ...(settings.cache === undefined ? {} : { cache: settings.cache }) };
   return refineBlocks(model, simulated, plan, learned, [solved, ...others], data, blocks, ctx);
+}
+
+/** How much the rows of each layer count; undefined where all count alike. */
+async function rowWeightsOf(
+  model: Model,
+  layers: readonly WeightedLayer[],
+  data: LayerData,
+  { importance, effort }: SolveSettings,
+  ctx: Context,
+): Promise<RowWeights | undefined> {
+  if (importance !== true) return undefined;
+  if (data.carry.size > 0)
+    throw new FxqError(
+      'E_UNSUPPORTED',
+      `importance needs gradients, and there are none through the recurrent input ${[...data.carry.keys()].join()}`,
+      'Leave out --importance.',
+    );
+  const batches = await readBatches(data, effort === 'fast' ? FAST_MOMENTS : MOMENTS_DEFAULTS);
+  return rowWeights(model, layers, batches, ROW_WEIGHTS, ctx);
 }
 
 interface Collector {
@@ -199,9 +222,10 @@ async function solveOnePass(
   data: LayerData,
   collector: Collector,
   effort: Effort,
+  rowWeights: RowWeights | undefined,
   ctx: Context,
 ): Promise<void> {
-  const options = effort === 'fast' ? FAST_MOMENTS : {};
+  const options = { ...(effort === 'fast' ? FAST_MOMENTS : {}), rowWeights };
   const moments = await collectMoments(model, layers, data, ctx, options);
   const progress = ctx.start('Rounding layers', layers.length);
   for (const [i, layer] of layers.entries()) {
@@ -218,12 +242,13 @@ async function solveFrontToBack(
   layers: readonly WeightedLayer[],
   data: LayerData,
   collector: Collector,
+  rowWeights: RowWeights | undefined,
   ctx: Context,
 ): Promise<void> {
   const { rowsPerColumn } = MOMENTS_DEFAULTS;
   const { batches, fitBatches } = await readBatches(data);
   const names = new Set(layers.map((l) => l.node.name));
-  const options = { rowsPerColumn, fitBatches, absorbSkipError: true };
+  const options = { rowsPerColumn, fitBatches, absorbSkipError: true, rowWeights };
   await walkLayers(model, simulated, names, batches, options, ctx, (seen) =>
     collector.solve(seen.layer, seen.fit, seen.heldOut),
   );

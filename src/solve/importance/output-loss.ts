@@ -41,19 +41,21 @@ export function sampleLosses(kind: LossKind, reference: Tensor, actual: Tensor):
 /**
  * A random direction d in output space with E[(d·δ)²] = 2·loss(δ), up to third order in a small change δ of the output.
  *
- * For KL, d is the gradient of log p(y) at a label y drawn from the network's own prediction, whose covariance is the
- * Fisher matrix; at the float network that is the Hessian of the KL. For squared error, d has random signs.
+ * From random signs e, d = √p∘e − p·(√p·e) for scores has the covariance diag(p) − ppᵀ, the Hessian of the KL, as has the
+ * gradient of log p(y) at a label y drawn from the prediction p; but d is of a like length at every draw, where labels give
+ * almost nothing most of the time and much in between when p is confident. For distributions the Hessian is diag(1/p).
  */
 export function lossProbe(kind: LossKind, reference: Tensor, rng: Rng): Tensor {
   const values = toFloat32(reference);
   const out = new Float32Array(values.length);
   const samples = reference.dims[0] ?? 1;
   const size = values.length / samples;
+  const sign = (): number => (rng.uniform() < 0.5 ? -1 : 1);
   if (kind === 'relative') {
     for (let s = 0; s < samples; s++) {
       const energy = values.subarray(s * size, (s + 1) * size).reduce((sum, v) => sum + v * v, 0);
       for (let i = s * size; i < (s + 1) * size; i++)
-        out[i] = (rng.uniform() < 0.5 ? -1 : 1) * Math.sqrt(2 / Math.max(energy, Number.MIN_VALUE));
+        out[i] = sign() * Math.sqrt(2 / Math.max(energy, Number.MIN_VALUE));
     }
     return tensor('float32', reference.dims, out);
   }
@@ -61,9 +63,8 @@ export function lossProbe(kind: LossKind, reference: Tensor, rng: Rng): Tensor {
   const share = Math.sqrt(width / size);
   for (let from = 0; from < values.length; from += width) {
     const row = values.subarray(from, from + width);
-    const gradient =
-      kind === 'bernoulli-kl' ? bernoulliScore(row[0] ?? 0, rng) : categoricalScore(kind, row, rng);
-    gradient.forEach((g, i) => (out[from + i] = g * share));
+    const direction = kind === 'kl' ? scoreProbe(softmax(row), sign) : shareProbe(kind, row, sign);
+    direction.forEach((d, i) => (out[from + i] = d * share));
   }
   return tensor('float32', reference.dims, out);
 }
@@ -96,23 +97,17 @@ function both(p: number): [number, number] {
   return [p, 1 - p];
 }
 
-/** ∇ log p_y by the scores (onehot(y) − p) or by the probabilities (onehot(y)/p_y), y drawn from p. */
-function categoricalScore(kind: LossKind, row: Float32Array, rng: Rng): number[] {
-  const p = kind === 'kl' ? softmax(row) : row;
-  let left = rng.uniform();
-  let y = p.length - 1;
-  for (let i = 0; i < p.length; i++) {
-    left -= p[i] as number;
-    if (left < 0) {
-      y = i;
-      break;
-    }
-  }
-  return Array.from(p, (pi, i) =>
-    kind === 'kl' ? (i === y ? 1 : 0) - pi : i === y ? 1 / Math.max(pi, 1e-12) : 0,
-  );
+/** √p∘e − p·(√p·e). */
+function scoreProbe(p: Float64Array, sign: () => number): Float64Array {
+  const signed = p.map((share) => sign() * Math.sqrt(share));
+  const sum = signed.reduce((total, v) => total + v, 0);
+  return signed.map((v, i) => v - (p[i] as number) * sum);
 }
 
-function bernoulliScore(p: number, rng: Rng): [number] {
-  return [rng.uniform() < p ? 1 / Math.max(p, 1e-12) : -1 / Math.max(1 - p, 1e-12)];
+/** Signs over the deviations of shares: diag(1/p), and 1/p + 1/(1 − p) for a single probability. */
+function shareProbe(kind: LossKind, p: Float32Array, sign: () => number): Float32Array {
+  return p.map((share) => {
+    const variance = kind === 'bernoulli-kl' ? share * (1 - share) : share;
+    return sign() / Math.sqrt(Math.max(variance, 1e-12));
+  });
 }

@@ -1,10 +1,9 @@
 /** How much the network's output cares about its inner values: squared gradients from one backward pass, without labels. */
 import { checkAbort, required, type Context } from '../../core/index.js';
-import { inferValueTypes, openSession, type Batch } from '../../engine/index.js';
-import { value, withGraph, type Model } from '../../onnx/index.js';
-import { createProgram, gradients, inlineModel, openProgram, type Value } from '../../program/index.js';
+import { type Batch } from '../../engine/index.js';
+import { type Model } from '../../onnx/index.js';
 import { tensor, toFloat32, type Tensor } from '../../tensor/index.js';
-import { chooseLoss, lossProbe } from './output-loss.js';
+import { drawDirections, floatOutputs, openBackward, shapeOf } from './backward.js';
 
 /**
  * Mean squared gradient of the output's loss by each element of some values, over the samples (axis 0 is averaged away).
@@ -22,12 +21,12 @@ export async function squaredGradients(
   batches: readonly Batch[],
   ctx: Pick<Context, 'rng' | 'threads' | 'signal'>,
 ): Promise<Map<string, Tensor>> {
-  const shapeOf = ({ inputs }: Batch): string =>
-    [...inputs].map(([name, t]) => `${name}[${t.dims.join()}]`).join();
   const first = required(batches[0], 'a batch');
   const alike = batches.filter((b) => shapeOf(b) === shapeOf(first));
   const references = await floatOutputs(model, alike, ctx);
-  const program = await openBackward(model, names, first, required(references[0], 'outputs'));
+  const program = await openBackward(model, names, first, required(references[0], 'outputs'), (p, g) =>
+    p.reduceSum(p.square(g), [0]),
+  );
   const rng = ctx.rng.fork('importance');
   const sums = new Map<string, Float64Array>();
   const dims = new Map<string, readonly number[]>();
@@ -35,10 +34,8 @@ export async function squaredGradients(
   try {
     for (const [b, { inputs, count }] of alike.entries()) {
       checkAbort(ctx);
-      const feeds: Record<string, Tensor> = Object.fromEntries(inputs);
-      for (const [name, reference] of required(references[b], 'outputs'))
-        feeds[directionOf(name)] = lossProbe(chooseLoss(reference), reference, rng);
-      const results = await program.run(feeds);
+      const directions = drawDirections(required(references[b], 'outputs'), rng);
+      const results = await program.run({ ...Object.fromEntries(inputs), ...directions });
       names.forEach((name, i) => {
         const t = required(results[i], name);
         const sum = sums.get(name) ?? new Float64Array(t.data.length);
@@ -61,55 +58,4 @@ export async function squaredGradients(
       ),
     ]),
   );
-}
-
-/** The input through which an output gets its direction. */
-function directionOf(output: string): string {
-  return `fxq:direction of ${output}`;
-}
-
-/** The float outputs of every batch. */
-async function floatOutputs(
-  model: Model,
-  batches: readonly Batch[],
-  { threads }: Pick<Context, 'threads'>,
-): Promise<Map<string, Tensor>[]> {
-  const session = await openSession(model, { threads });
-  const own = new Set(model.graph.outputs.map((o) => o.name));
-  try {
-    const results: Map<string, Tensor>[] = [];
-    for (const { inputs } of batches) {
-      const outputs = await session.run(inputs);
-      results.push(new Map([...outputs].filter(([name, t]) => own.has(name) && t.dtype === 'float32')));
-    }
-    return results;
-  } finally {
-    await session.release();
-  }
-}
-
-/** One forward and one backward pass; one thread, because sums over samples are split between threads. */
-async function openBackward(
-  model: Model,
-  names: readonly string[],
-  { inputs }: Batch,
-  references: ReadonlyMap<string, Tensor>,
-) {
-  const declared = [...inputs].map(([name, t]) => value(name, t.dtype, t.dims));
-  const types = await inferValueTypes(withGraph(model, { ...model.graph, inputs: declared }));
-  const p = createProgram();
-  const bind = Object.fromEntries([...inputs].map(([name, t]) => [name, p.input(name, t.dtype, t.dims)]));
-  const outputs = [...references.keys()];
-  const values = inlineModel(p, model, [...new Set([...outputs, ...names])], { types, bind });
-  const at = (name: string): Value => required(values[name], name);
-  const losses = outputs.map((name) => {
-    const reference = required(references.get(name), name);
-    const direction = p.input(directionOf(name), 'float32', reference.dims);
-    return p.reduceSum(p.mul(at(name), direction));
-  });
-  const [head, ...rest] = losses;
-  const loss = p.sum([required(head, 'an output'), ...rest]);
-  const slopes = gradients(p, loss, names.map(at));
-  const squares = slopes.map((g) => p.reduceSum(p.square(g), [0]));
-  return openProgram<Value[], Tensor[]>(p, squares, { threads: 1 });
 }

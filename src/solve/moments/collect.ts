@@ -2,12 +2,14 @@
 import { FxqError, required, type Context } from '../../core/index.js';
 import { createRunner, openSession, withOutputs, type Batch, type Carry } from '../../engine/index.js';
 import { GraphEditor, opsetOf, value, withGraph, type Model } from '../../onnx/index.js';
-import { toNumbers } from '../../tensor/index.js';
+import { toNumbers, type Tensor } from '../../tensor/index.js';
+import { type RowWeights } from '../importance/row-weights.js';
 import { type WeightedLayer } from '../layers.js';
 import { matrixSize } from '../weight-layout.js';
 import { PHASE, PHASE_AXES, type PatchPlan } from './patches.js';
 import { randomPhase, startSums, type InputMoments, type Sums } from './sums.js';
-import { emitTap, namesOfTap, planPatches } from './tap.js';
+import { emitTap, namesOfTap, planPatches, type TapValues } from './tap.js';
+import { declare } from './walk.js';
 
 /** Samples for a model: what a data set offers. */
 export interface LayerData {
@@ -29,6 +31,8 @@ export interface MomentsOptions {
   readonly heldOut: number;
   /** Samples to run, at most. */
   readonly samples: number;
+  /** How much each row counts, for the batches that `readBatches` makes with these settings; all alike when absent. */
+  readonly rowWeights?: RowWeights | undefined;
 }
 
 export const MOMENTS_DEFAULTS: MomentsOptions = {
@@ -65,9 +69,12 @@ export async function collectMoments(
 ): Promise<Map<WeightedLayer, SplitMoments>> {
   const settings = { ...MOMENTS_DEFAULTS, ...options };
   requireTapOpset(model);
+  // Rows that count differently make other moments of the same X.
+  const keyOf = (layer: WeightedLayer): string =>
+    settings.rowWeights === undefined ? patchKey(layer) : layer.node.name;
   const alike = new Map<string, WeightedLayer[]>();
   for (const layer of layers.filter((l) => l.patches.kind !== 'lookup')) {
-    const key = patchKey(layer);
+    const key = keyOf(layer);
     alike.set(key, [...(alike.get(key) ?? []), layer]);
   }
   const distinct = [...alike.values()].map((same) => required(same[0], 'a layer'));
@@ -77,9 +84,9 @@ export async function collectMoments(
   const plans = distinct.map((layer) => planPatches(layer, shapes, fit, settings.rowsPerColumn));
   const found = new Map<WeightedLayer, SplitMoments>();
   for (const part of splitByMemory(plans, settings.memory)) {
-    const moments = await runPass(model, part, data, { fit, samples, batch: settings.batch }, ctx);
+    const moments = await runPass(model, part, data, { ...settings, fit, samples }, ctx);
     part.forEach(({ layer }, i) => {
-      for (const same of alike.get(patchKey(layer)) ?? []) found.set(same, required(moments[i], 'moments'));
+      for (const same of alike.get(keyOf(layer)) ?? []) found.set(same, required(moments[i], 'moments'));
     });
   }
   for (const layer of layers.filter((l) => l.patches.kind === 'lookup'))
@@ -156,12 +163,13 @@ async function runPass(
   model: Model,
   plans: readonly PatchPlan[],
   data: LayerData,
-  { fit, samples, batch }: { readonly fit: number; readonly samples: number; readonly batch: number },
+  { fit, samples, batch, rowWeights }: MomentsOptions & { readonly fit: number },
   ctx: Context,
 ): Promise<SplitMoments[]> {
   const editor = new GraphEditor(model.graph);
   editor.inputs = [...editor.inputs, value(PHASE, 'int64', [PHASE_AXES])];
-  const taps = plans.map((plan) => emitTap(editor, plan));
+  const roots = plans.map((plan) => rootsOf(rowWeights, plan, editor));
+  const taps = plans.map((plan, i) => emitTap(editor, plan, roots[i]?.values));
   const wanted = taps.flatMap(namesOfTap);
   const outputs = [...new Set([...wanted, ...data.carry.values()])];
   const tapped = withOutputs(withGraph(model, editor.finish()), outputs, true);
@@ -169,10 +177,13 @@ async function runPass(
   const runner = createRunner(session, data.carry);
   const rng = ctx.rng.fork('lattice');
   const progress = ctx.start(`Measuring inputs of ${plans.length} layers`, samples);
+  let b = 0;
   const sumOver = async (from: number, to: number): Promise<Sums[]> => {
     const sums = plans.map(({ layer }) => startSums(layer));
     for await (const { first, count, inputs } of data.batches(batch, from, to)) {
-      const results = await runner.run(new Map([...inputs, [PHASE, randomPhase(rng)]]), wanted);
+      const weights = roots.flatMap((r) => (r === undefined ? [] : [r.feed(b)]));
+      b++;
+      const results = await runner.run(new Map([...inputs, [PHASE, randomPhase(rng)], ...weights]), wanted);
       taps.forEach((names, i) => sums[i]?.add(names, results));
       progress.update(first + count);
     }
@@ -189,4 +200,17 @@ async function runPass(
   } finally {
     await session.release();
   }
+}
+
+/** A graph input for the weights of a layer's rows, and its tensor for every batch. */
+function rootsOf(
+  weights: RowWeights | undefined,
+  { layer: { node } }: PatchPlan,
+  editor: GraphEditor,
+): { readonly values: TapValues; readonly feed: (batch: number) => readonly [string, Tensor] } | undefined {
+  if (weights === undefined) return undefined;
+  const tensors = required(weights.get(node.name), `weights of ${node.name}`);
+  const name = editor.uniqueName(`fxq_root_weights_${node.name}`);
+  editor.inputs = [...editor.inputs, declare(name, tensors)];
+  return { values: { rootWeights: name }, feed: (b) => [name, required(tensors[b], name)] };
 }

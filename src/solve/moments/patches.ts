@@ -25,15 +25,37 @@ export function emitInputs(editor: GraphEditor, plan: PatchPlan): string {
   const { cols } = matrixSize(layer.layout);
   return layer.patches.kind === 'window'
     ? channelsFirst(editor, emitWindows(editor, plan), layer.layout.groups, cols)
-    : channelsLast(editor, layer.input, plan, cols);
+    : channelsLast(editor, layer.input, plan, cols, layer.patches.kind === 'columns');
 }
 
 /** Yᵀ of the same positions, [groups, out, rows], from a value shaped like the layer's output. */
 export function emitOutputs(editor: GraphEditor, plan: PatchPlan, value: string): string {
   const { groups, out } = plan.layer.layout;
-  return plan.layer.patches.kind === 'window'
-    ? channelsFirst(editor, onLattice(editor, value, plan.lattice, 2), groups, out)
-    : channelsLast(editor, value, plan, out);
+  return fromOutput(editor, plan, value, groups, out);
+}
+
+/** One number for each of the same positions, [1, 1, rows], from a value like the layer's output with one channel. */
+export function emitRowWeights(editor: GraphEditor, plan: PatchPlan, value: string): string {
+  return fromOutput(editor, plan, value, 1, 1);
+}
+
+function fromOutput(
+  editor: GraphEditor,
+  plan: PatchPlan,
+  value: string,
+  groups: number,
+  channels: number,
+): string {
+  const axis = outputAxis(plan.layer);
+  return axis === 1
+    ? channelsFirst(editor, onLattice(editor, value, plan.lattice, 2), groups, channels)
+    : channelsLast(editor, value, plan, channels, axis === -2);
+}
+
+/** The axis of a layer's output channels: 1 of images, else the last one, or the second last where the weight is left. */
+export function outputAxis({ patches, weightInput }: WeightedLayer): 1 | -1 | -2 {
+  if (patches.kind === 'window') return 1;
+  return weightInput === 0 ? -2 : -1;
 }
 
 export function ints(editor: GraphEditor, ...values: number[]): string {
@@ -47,12 +69,17 @@ function channelsFirst(editor: GraphEditor, value: string, groups: number, chann
   return editor.emit('Reshape', [turned, ints(editor, groups, channels, -1)]);
 }
 
-/** […, channels], or […, channels, columns] where the weight is the left operand, to [1, channels, rows]. */
-function channelsLast(editor: GraphEditor, value: string, plan: PatchPlan, channels: number): string {
+/** […, channels], or […, channels, columns] where they are second last, to [1, channels, rows]. */
+function channelsLast(
+  editor: GraphEditor,
+  value: string,
+  plan: PatchPlan,
+  channels: number,
+  isSecondLast: boolean,
+): string {
   const axes = Array.from({ length: plan.inputRank }, (_, i) => i);
   const swapped = [...axes.slice(0, -2), ...axes.slice(-2).reverse()];
-  const isLeft = plan.layer.patches.kind === 'columns';
-  const last = isLeft ? editor.emit('Transpose', [value], { perm: swapped }) : value;
+  const last = isSecondLast ? editor.emit('Transpose', [value], { perm: swapped }) : value;
   const flat = editor.emit('Reshape', [last, ints(editor, -1, channels)]);
   const turned = editor.emit('Transpose', [onLattice(editor, flat, plan.lattice, 0)], { perm: [1, 0] });
   return editor.emit('Unsqueeze', [turned, ints(editor, 0)]);

@@ -4,6 +4,7 @@ import { openSession, withOutputs, type Batch } from '../../engine/index.js';
 import { GraphEditor, graph, value, withGraph, type Graph, type Model, type Node } from '../../onnx/index.js';
 import { type Tensor } from '../../tensor/index.js';
 import { outputMap } from '../bias.js';
+import { type RowWeights } from '../importance/row-weights.js';
 import { findWeightedLayers, layerWeight, type WeightedLayer } from '../layers.js';
 import { matrixSize } from '../weight-layout.js';
 import { groupOf, type Moments, type Target } from '../problem.js';
@@ -21,6 +22,8 @@ export interface SequentialOptions {
   readonly fitBatches: number;
   /** A layer whose output is added to a skip path makes up for that path's error, too. */
   readonly absorbSkipError: boolean;
+  /** How much each row counts, for every visited layer; all alike when absent. */
+  readonly rowWeights?: RowWeights | undefined;
 }
 
 /** A layer with the moments a visit works on. */
@@ -138,6 +141,7 @@ async function wantedOf(exact: Walk, lossy: Walk, output: string, skip: Skip | u
 const TARGET = 'fxq_target';
 const SKIP_WANTED = 'fxq_skip_wanted';
 const SKIP_GOT = 'fxq_skip_got';
+const ROOT_WEIGHTS = 'fxq_root_weights';
 
 /** Moments of X̂ and Y of one layer. */
 async function measure(
@@ -155,6 +159,7 @@ async function measure(
     [layer.output, oneSample(wanted.output[0])],
   ]);
   const plan = planPatches(layer, shapes, samples, options.rowsPerColumn);
+  const roots = options.rowWeights && required(options.rowWeights.get(layer.node.name), 'row weights');
   const feeds = new Map([
     [layer.input, inputs],
     [TARGET, wanted.output],
@@ -164,6 +169,7 @@ async function measure(
           [SKIP_WANTED, wanted.skip.wanted],
           [SKIP_GOT, wanted.skip.got],
         ] as const)),
+    ...(roots === undefined ? [] : [[ROOT_WEIGHTS, roots] as const]),
   ]);
   const declared = [...feeds].map(([name, tensors]) => declare(name, tensors));
   const frame = graph({ inputs: [...declared, value(PHASE, 'int64', [PHASE_AXES])], outputs: [], nodes: [] });
@@ -172,7 +178,10 @@ async function measure(
     wanted.skip === undefined
       ? TARGET
       : editor.emit('Add', [TARGET, editor.emit('Sub', [SKIP_WANTED, SKIP_GOT])]);
-  const names = emitTap(editor, plan, target);
+  const names = emitTap(editor, plan, {
+    target,
+    ...(roots === undefined ? {} : { rootWeights: ROOT_WEIGHTS }),
+  });
   const tapped = withOutputs(withGraph(model, editor.finish()), namesOfTap(names), true);
   const rng = ctx.rng.fork(`lattice ${layer.weight}`);
   const [fitted, apart] = [startSums(layer), startSums(layer)];

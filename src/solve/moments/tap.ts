@@ -5,7 +5,7 @@ import { tensor } from '../../tensor/index.js';
 import { type WeightedLayer } from '../layers.js';
 import { matrixSize } from '../weight-layout.js';
 import { chooseLattice } from './lattice.js';
-import { emitInputs, emitOutputs, ints, type PatchPlan } from './patches.js';
+import { emitInputs, emitOutputs, emitRowWeights, ints, type PatchPlan } from './patches.js';
 
 /** Names of the outputs a tap adds to its graph; all are sums over the rows of one run. */
 export interface TapOutputs {
@@ -69,31 +69,50 @@ function padsOf({ patches }: WeightedLayer, input: readonly number[], output: re
   return autoPad === 'SAME_LOWER' ? [...more, ...less] : [...less, ...more];
 }
 
-/**
- * Adds the nodes of one tap; the names are to become graph outputs.
- *
- * @param target value shaped like the layer's output that holds Y
- */
-export function emitTap(editor: GraphEditor, plan: PatchPlan, target?: string): TapOutputs {
+/** Values that moments are to take in, shaped like the layer's output. */
+export interface TapValues {
+  /** Y. */
+  readonly target?: string;
+  /** √w of every position, with one channel: all sums count rows by w. */
+  readonly rootWeights?: string;
+}
+
+/** Adds the nodes of one tap; the names are to become graph outputs. */
+export function emitTap(
+  editor: GraphEditor,
+  plan: PatchPlan,
+  { target, rootWeights }: TapValues = {},
+): TapOutputs {
   const { groups } = plan.layer.layout;
   const { cols } = matrixSize(plan.layer.layout);
-  const x = emitInputs(editor, plan);
+  const root = rootWeights === undefined ? undefined : emitRowWeights(editor, plan, rootWeights);
+  const weighted = (v: string): string => (root === undefined ? v : editor.emit('Mul', [v, root]));
+  // Both factors of a product get √w, so it stays exactly symmetric; sums need it twice.
   const sumRows = (v: string, name: string): string =>
-    editor.emit('ReduceSum', [v, ints(editor, 2)], { keepdims: 0 }, name);
+    editor.emit('ReduceSum', [weighted(v), ints(editor, 2)], { keepdims: 0 }, name);
+  const x = weighted(emitInputs(editor, plan));
   const size = editor.addInitializer('fxq_size', tensor('int64', [], [BigInt(groups * cols)]));
   const inputs = {
     gram: products(editor, x, x, groups, 'fxq_gram'),
     sum: sumRows(x, 'fxq_sum'),
-    rows: editor.emit('Div', [editor.emit('Size', [x]), size], {}, 'fxq_rows'),
+    rows:
+      root === undefined
+        ? editor.emit('Div', [editor.emit('Size', [x]), size], {}, 'fxq_rows')
+        : editor.emit('ReduceSumSquare', [root], { keepdims: 0 }, 'fxq_rows'),
   };
   if (target === undefined) return inputs;
-  const y = emitOutputs(editor, plan, target);
+  const y = weighted(emitOutputs(editor, plan, target));
   return {
     ...inputs,
     target: {
       product: products(editor, y, x, groups, 'fxq_product'),
       sum: sumRows(y, 'fxq_target_sum'),
-      energy: sumRows(editor.emit('Mul', [y, y]), 'fxq_energy'),
+      energy: editor.emit(
+        'ReduceSum',
+        [editor.emit('Mul', [y, y]), ints(editor, 2)],
+        { keepdims: 0 },
+        'fxq_energy',
+      ),
     },
   };
 }
