@@ -1,5 +1,4 @@
-/** What passes between the main thread and a worker that observes; replies come in the order of the requests. */
-import { type ErrorCode } from '../core/index.js';
+/** What passes between the main thread and a worker that observes. */
 import { type Tensor } from '../tensor/index.js';
 import { type TensorStatistics } from './statistics.js';
 import { type Tap } from './taps.js';
@@ -14,12 +13,5 @@ export type Request =
   | { readonly kind: 'observe'; readonly count: number; readonly inputs: ReadonlyMap<string, Tensor> }
   | { readonly kind: 'sketches' };
 
-export type Reply =
-  | { readonly kind: 'observed' }
-  | { readonly kind: 'sketches'; readonly sketches: readonly TensorStatistics[] }
-  | {
-      readonly kind: 'failed';
-      readonly code: ErrorCode;
-      readonly message: string;
-      readonly fix: readonly string[];
-    };
+/** Sketches where they were asked for. */
+export type Answer = readonly TensorStatistics[] | undefined;

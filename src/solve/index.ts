@@ -7,6 +7,7 @@ export { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js
 export { fromMatrix, matrixSize, scaleLayout, toMatrix, type WeightLayout } from './weight-layout.js';
 export {
   collectMoments,
+  FAST_MOMENTS,
   fitSamples,
   type LayerData,
   type MomentsOptions,
@@ -37,7 +38,6 @@ export { learnBinaryPoints, type LearnedPoints } from './binary-point/learn.js';
 export { hasGradient, hasOpenPoint } from './binary-point/points.js';
 export { folderCache, type LayerCache } from './cache.js';
 export {
-  FAST_MOMENTS,
   solvableLayers,
   solveWeights,
   type SparseChoice,

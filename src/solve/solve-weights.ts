@@ -1,5 +1,5 @@
 /** Codes for all weights of a plan that a solver is to choose, from what their layers see on calibration data. */
-import { checkAbort, FxqError, required, type Context } from '../core/index.js';
+import { checkAbort, required, type Context } from '../core/index.js';
 import { parseFormat } from '../formats/index.js';
 import { GraphEditor, storeTensor, type Graph, type Model } from '../onnx/index.js';
 import { type Plan, type SolvedWeight } from '../plan/index.js';
@@ -15,23 +15,25 @@ import {
   toSolvedWeight,
   type PlannedProblem,
 } from './layer-problem.js';
-import { ROW_WEIGHTS, rowWeights, type RowWeights } from './importance/row-weights.js';
+import { measureRowWeights } from './importance/row-weights.js';
 import { findWeightedLayers, type WeightedLayer } from './layers.js';
-import { collectMoments, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
-import { readBatches } from './moments/batches.js';
-import { walkLayers } from './moments/sequential.js';
-import { openMatrices, type Matrices } from './matrices.js';
-import { openProducts } from './products.js';
-import { type LayerSolution, type Moments } from './problem.js';
-import { type Product } from './quadratic.js';
 import {
-  formatPattern,
-  patternColumns,
-  solveSparse,
-  type Pattern,
-  type SparseSolver,
-} from './sparsity/index.js';
-import { BLOCK_SOLVER, SOLVERS, type Effort, type LayerSolver, type SolverName } from './solvers.js';
+  openRunner,
+  solverOf,
+  startRunners,
+  threadCount,
+  workOf,
+  worthThreads,
+  type LayerJob,
+  type LayerRunner,
+} from './layer-runner.js';
+import { collectMoments, FAST_MOMENTS, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
+import { readBatches } from './moments/batches.js';
+import { type RowWeights } from './moments/patches.js';
+import { walkLayers } from './moments/sequential.js';
+import { type LayerSolution, type Moments } from './problem.js';
+import { patternColumns, type Pattern, type SparseSolver } from './sparsity/index.js';
+import { BLOCK_SOLVER, type Effort, type LayerSolver, type SolverName } from './solvers.js';
 import { type LayerReport, type SolvedLayers } from './solved.js';
 
 export interface SolveSettings {
@@ -44,9 +46,6 @@ export interface SolveSettings {
   /** Rows of a layer's moments count by how much the network's output cares about errors there. */
   readonly importance?: boolean;
 }
-
-/** What `fast` looks at: a part of the samples, fewer rows of X for each column of it, all in one run. */
-export const FAST_MOMENTS = { samples: 128, batch: 128, rowsPerColumn: 5 } as const;
 
 /** Layers that keep an N:M pattern, by node name. */
 export type SparseLayers = ReadonlyMap<string, SparseChoice>;
@@ -99,18 +98,27 @@ export async function solveWeights(
 ): Promise<SolvedLayers> {
   // What a recurrent input carries from sample to sample cannot be handed from layer to layer.
   const onePass = settings.effort === 'fast' || data.carry.size > 0;
-  const rowsOf = await rowWeightsOf(model, layers, data, settings, ctx);
+  const rowsOf =
+    settings.importance === true
+      ? await measureRowWeights(
+          model,
+          layers,
+          data,
+          onePass && settings.effort === 'fast' ? FAST_MOMENTS : MOMENTS_DEFAULTS,
+          ctx,
+        )
+      : undefined;
   const solveAll = async (part: readonly WeightedLayer[], atOnce: boolean): Promise<SolvedLayers> => {
-    const products = await openProducts(ctx.threads);
-    const matrices = await openMatrices(ctx.threads);
-    const runtime = { product: products.product, matrices };
-    const collector = createCollector(model, plan, solver, settings, runtime, ctx);
+    // Front to back, a layer waits for the one before.
+    const threads = threadCount(ctx.threads);
+    const isSpread = atOnce && worthThreads(part, threads);
+    const runner = isSpread ? startRunners(threads) : await openRunner(ctx.threads);
+    const collector = createCollector(model, plan, solver, settings, runner, ctx);
     try {
       if (atOnce) await solveOnePass(model, part, data, collector, settings.effort, rowsOf, ctx);
       else await solveFrontToBack(model, simulated, part, data, collector, rowsOf, ctx);
     } finally {
-      await products.release();
-      await matrices.release();
+      await runner.close();
     }
     return collector.result();
   };
@@ -123,26 +131,9 @@ export async function solveWeights(
   return refineBlocks(model, simulated, plan, learned, [solved, ...others], data, blocks, ctx);
 }
 
-/** How much the rows of each layer count; undefined where all count alike. */
-async function rowWeightsOf(
-  model: Model,
-  layers: readonly WeightedLayer[],
-  data: LayerData,
-  { importance, effort }: SolveSettings,
-  ctx: Context,
-): Promise<RowWeights | undefined> {
-  if (importance !== true) return undefined;
-  if (data.carry.size > 0)
-    throw new FxqError(
-      'E_UNSUPPORTED',
-      `importance needs gradients, and there are none through the recurrent input ${[...data.carry.keys()].join()}`,
-      'Leave out --importance.',
-    );
-  const batches = await readBatches(data, effort === 'fast' ? FAST_MOMENTS : MOMENTS_DEFAULTS);
-  return rowWeights(model, layers, batches, ROW_WEIGHTS, ctx);
-}
-
 interface Collector {
+  /** Layers that may be solved at once. */
+  readonly lanes: number;
   /** Solves one layer; returns what to put in place of its weight and bias. */
   solve(layer: WeightedLayer, fit: Moments, heldOut: Moments | undefined): Promise<Graph['initializers']>;
   result(): SolvedLayers;
@@ -153,7 +144,7 @@ function createCollector(
   plan: Plan,
   solver: (weight: string) => SolverName,
   { effort, cache, sparse }: SolveSettings,
-  { product, matrices }: { readonly product: Product; readonly matrices: Matrices },
+  runner: LayerRunner,
   ctx: Context,
 ): Collector {
   const { graph } = model;
@@ -161,26 +152,25 @@ function createCollector(
   const originals = new Map(findWeightedLayers(graph).map((l) => [l.node.name, l]));
   const weights = new Map<string, SolvedWeight>();
   const biases = new Map<string, Tensor>();
-  const reports: LayerReport[] = [];
-  const run = async (planned: PlannedProblem, name: LayerSolver): Promise<LayerSolution> => {
-    const { problem, layer } = planned;
+  const reports = new Map<string, LayerReport>();
+  const run = async ({ problem, layer }: PlannedProblem, name: LayerSolver): Promise<LayerSolution> => {
     const choice = sparse?.get(layer.node.name);
-    const way = choice === undefined ? name : `${formatPattern(choice.pattern)} ${choice.method}`;
-    const key = cache === undefined ? '' : problemKey(problem, way, effort, ctx.seed);
+    const job: LayerJob = {
+      problem,
+      solver: name,
+      ...(choice === undefined ? {} : { sparse: { ...choice, columns: patternColumns(layer.layout) } }),
+      effort,
+      seed: ctx.seed,
+    };
+    const key = cache === undefined ? '' : problemKey(problem, solverOf(job), effort, ctx.seed);
     const known = cache?.get(key);
     if (known !== undefined) return known;
-    const rng = ctx.rng.fork(`solve ${problem.name}`);
-    const solution =
-      choice === undefined
-        ? await SOLVERS[name](problem, effort, { rng, threads: ctx.threads, matrices }, product)
-        : {
-            ...(await solveSparse(problem, patternColumns(layer.layout), choice.pattern, choice.method)),
-            solver: way,
-          };
+    const solution = await runner.solve(job);
     cache?.set(key, solution);
     return solution;
   };
   return {
+    lanes: runner.lanes,
     async solve(seen, fit, heldOut) {
       checkAbort(ctx);
       // The walk's graph has other names around the layer; weight and bias are those of the float model.
@@ -193,7 +183,7 @@ function createCollector(
       const solution = await run(planned, wanted === BLOCK_SOLVER ? 'descent' : wanted);
       weights.set(layer.weight, toSolvedWeight(planned, solution));
       const { error, fellBack, exponent } = solution;
-      reports.push({
+      reports.set(layer.node.name, {
         weight: layer.weight,
         node: layer.node.name,
         solver: solution.solver,
@@ -212,8 +202,18 @@ function createCollector(
       }
       return placed;
     },
-    result: () => ({ weights, biases, reports }),
+    // In the order of the graph, whichever was finished first.
+    result: () => ({
+      weights: new Map([...originals.values()].flatMap(({ weight: w }) => entryOf(weights, w))),
+      biases: new Map([...graph.initializers.keys()].flatMap((name) => entryOf(biases, name))),
+      reports: [...originals.keys()].flatMap((node) => reports.get(node) ?? []),
+    }),
   };
+}
+
+function entryOf<T>(map: ReadonlyMap<string, T>, key: string): [string, T][] {
+  const found = map.get(key);
+  return found === undefined ? [] : [[key, found]];
 }
 
 async function solveOnePass(
@@ -228,11 +228,17 @@ async function solveOnePass(
   const options = { ...(effort === 'fast' ? FAST_MOMENTS : {}), rowWeights };
   const moments = await collectMoments(model, layers, data, ctx, options);
   const progress = ctx.start('Rounding layers', layers.length);
-  for (const [i, layer] of layers.entries()) {
-    const { fit, heldOut } = required(moments.get(layer), layer.weight);
-    await collector.solve(layer, fit, heldOut);
-    progress.update(i + 1, layer.node.name);
-  }
+  // Large ones first, so that all threads end at about the same time.
+  const waiting = [...layers].sort((a, b) => workOf(b) - workOf(a));
+  let done = 0;
+  const lane = async (): Promise<void> => {
+    for (let layer = waiting.shift(); layer !== undefined; layer = waiting.shift()) {
+      const { fit, heldOut } = required(moments.get(layer), layer.weight);
+      await collector.solve(layer, fit, heldOut);
+      progress.update(++done, layer.node.name);
+    }
+  };
+  await Promise.all(Array.from({ length: collector.lanes }, lane));
   progress.finish();
 }
 

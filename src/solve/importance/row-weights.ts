@@ -4,11 +4,10 @@ import { type Batch } from '../../engine/index.js';
 import { type Model } from '../../onnx/index.js';
 import { tensor, toFloat32, type Tensor } from '../../tensor/index.js';
 import { type WeightedLayer } from '../layers.js';
-import { outputAxis } from '../moments/patches.js';
+import { readBatches } from '../moments/batches.js';
+import { type LayerData, type MomentsOptions } from '../moments/collect.js';
+import { outputAxis, type RowWeights } from '../moments/patches.js';
 import { drawDirections, floatOutputs, openBackward, shapeOf } from './backward.js';
-
-/** By node name of the layer, one tensor a batch: √w of every output position, with one channel. */
-export type RowWeights = ReadonlyMap<string, readonly Tensor[]>;
 
 export interface RowWeightOptions {
   /** Added to weights of mean 1, so that no row is lost. */
@@ -17,7 +16,7 @@ export interface RowWeightOptions {
   readonly draws: number;
 }
 
-export const ROW_WEIGHTS: RowWeightOptions = { floor: 0.1, draws: 4 };
+const ROW_WEIGHTS: RowWeightOptions = { floor: 0.1, draws: 4 };
 
 /** Numbers that all weights together may take. */
 const MOST = 2 ** 28;
@@ -75,6 +74,27 @@ export async function rowWeights(
       normalized(required(squares.get(output), output), fitBatches, floor),
     ]),
   );
+}
+
+/**
+ * The same for the batches that collecting moments with these options makes.
+ *
+ * @throws FxqError E_UNSUPPORTED for recurrent inputs
+ */
+export async function measureRowWeights(
+  model: Model,
+  layers: readonly WeightedLayer[],
+  data: LayerData,
+  options: Pick<MomentsOptions, 'batch' | 'samples'>,
+  ctx: Context,
+): Promise<RowWeights> {
+  if (data.carry.size > 0)
+    throw new FxqError(
+      'E_UNSUPPORTED',
+      `importance needs gradients, and there are none through the recurrent input ${[...data.carry.keys()].join()}`,
+      'Leave out --importance.',
+    );
+  return rowWeights(model, layers, await readBatches(data, options), ROW_WEIGHTS, ctx);
 }
 
 function plus(sum: Tensor | undefined, part: Tensor): Tensor {

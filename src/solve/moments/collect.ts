@@ -3,10 +3,9 @@ import { FxqError, required, type Context } from '../../core/index.js';
 import { createRunner, openSession, withOutputs, type Batch, type Carry } from '../../engine/index.js';
 import { GraphEditor, opsetOf, value, withGraph, type Model } from '../../onnx/index.js';
 import { toNumbers, type Tensor } from '../../tensor/index.js';
-import { type RowWeights } from '../importance/row-weights.js';
 import { type WeightedLayer } from '../layers.js';
 import { matrixSize } from '../weight-layout.js';
-import { PHASE, PHASE_AXES, type PatchPlan } from './patches.js';
+import { PHASE, PHASE_AXES, type PatchPlan, type RowWeights } from './patches.js';
 import { randomPhase, startSums, type InputMoments, type Sums } from './sums.js';
 import { emitTap, namesOfTap, planPatches, type TapValues } from './tap.js';
 import { declare } from './walk.js';
@@ -42,6 +41,9 @@ export const MOMENTS_DEFAULTS: MomentsOptions = {
   heldOut: 0.2,
   samples: Infinity,
 };
+
+/** What the effort `fast` looks at: a part of the samples, fewer rows of X for each column of it, all in one run. */
+export const FAST_MOMENTS = { samples: 128, batch: 128, rowsPerColumn: 5 } as const;
 
 /** Moments of the samples codes are fitted to, and of those kept apart. */
 export interface SplitMoments {

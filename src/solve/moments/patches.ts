@@ -34,6 +34,9 @@ export function emitOutputs(editor: GraphEditor, plan: PatchPlan, value: string)
   return fromOutput(editor, plan, value, groups, out);
 }
 
+/** By node name of the layer, one tensor a batch: √w of every output position, with one channel. */
+export type RowWeights = ReadonlyMap<string, readonly Tensor[]>;
+
 /** One number for each of the same positions, [1, 1, rows], from a value like the layer's output with one channel. */
 export function emitRowWeights(editor: GraphEditor, plan: PatchPlan, value: string): string {
   return fromOutput(editor, plan, value, 1, 1);
