@@ -93,7 +93,7 @@ class PlanBuilder {
       inputs,
       outputs,
       weights: weightNames(role),
-      ...(role.onCodes ? { onCodes: true } : {}),
+      ...(role.onCodes && this.#areBytes([...inputs, ...outputs]) ? { onCodes: true } : {}),
       ...(bias === undefined ? {} : { bias }),
     });
   }
@@ -189,9 +189,26 @@ class PlanBuilder {
     const facts = operatorFacts(role.node);
     if (role.role !== 'anchor' || facts?.category !== 'weighted' || facts.bias === undefined)
       return undefined;
-    if (!role.weights.some((w) => w.slot !== undefined)) return undefined;
+    const weight = role.weights.find((w) => w.slot !== undefined);
+    if (weight === undefined || !this.#sumsIntegers(weight)) return undefined;
     const bias = this.#scope.constants.get(role.node.inputs[facts.bias] ?? '');
     return bias?.dtype === 'float32' && bias.dims.length === 1 ? facts.bias : undefined;
+  }
+
+  /** Kernels that move codes know integers of 8 bits; activations in fewer travel in those. */
+  #areBytes(ids: readonly (string | null)[]): boolean {
+    return ids.every((id) => {
+      const format = id === null ? undefined : this.#activations.get(id)?.format;
+      if (format === undefined) return true;
+      const { integer, bits } = parseFormat(format);
+      return integer && bits <= 8;
+    });
+  }
+
+  /** Whether products with a weight add up on one integer grid a channel, on which a bias can be, too. */
+  #sumsIntegers({ initializer }: WeightOperand): boolean {
+    const weight = this.#weights.get(initializer);
+    return weight !== undefined && weight.granularity.kind !== 'block' && parseFormat(weight.format).integer;
   }
 
   finish(target: string): Plan {

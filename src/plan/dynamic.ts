@@ -1,8 +1,19 @@
 /** Which nodes can be written with run-time quantized activations. */
+import { parseFormat } from '../formats/index.js';
 import { floatAttribute, intAttribute, stringAttribute, type Node } from '../onnx/index.js';
 
-/** Why a node cannot be quantized dynamically, or undefined when it can. */
-export function refusesDynamic(node: Node, weightInputs: readonly number[]): string | undefined {
+/**
+ * Why a node cannot be quantized dynamically, or undefined when it can.
+ *
+ * @param format of its weights
+ */
+export function refusesDynamic(
+  node: Node,
+  weightInputs: readonly number[],
+  format: string,
+): string | undefined {
+  if (!/^u?int8$/.test(parseFormat(format).dtype))
+    return `operators that quantize activations at run time take weights in bytes, not ${format}`;
   switch (node.opType) {
     case 'Conv':
       return undefined;

@@ -122,6 +122,7 @@ function roleOf(node: Node, scope: Scope): NodeRole {
     const refused = refusesDynamic(
       node,
       weights.map((w) => w.input),
+      formats.weights,
     );
     if (refused !== undefined) return { ...stay(refused), role: 'weights', weights };
   }

@@ -143,6 +143,37 @@ describe('planQuantization', () => {
     expect(inputs.activations['c@uint4']).toBeUndefined();
   });
 
+  it('lets no operator have codes or weights of a type that its kernels do not know', async () => {
+    const padded = model`
+      opset 21
+      (float32[N,4,8,8] x) => (float32[N,4,8,8] y) {
+        pads: int64[8] = {0, 0, 1, 1, 0, 0, 1, 1}
+        w: float32[4,4,3,3] = random(seed=1, scale=0.2)
+        c = Conv<pads=[1,1,1,1]>(x, w)
+        r = Relu(c)
+        p = Pad(r, pads)
+        y = Conv(p, w)
+      }`;
+    const onCodes = async (activations: string): Promise<boolean | undefined> =>
+      (await plan(padded, { activations })).nodes.Pad_p?.onCodes;
+    expect([await onCodes('uint8'), await onCodes('uint4')]).toEqual([true, true]);
+    expect([await onCodes('uint16'), await onCodes('e4m3')]).toEqual([undefined, undefined]);
+    const narrow = await plan(residual, { activations: 'dynamic', weights: 'int4' });
+    expect(narrow.nodes.Gemm_y).toMatchObject({
+      decision: 'weights',
+      why: expect.stringMatching(/weights in bytes, not int4/),
+    });
+  });
+
+  it('keeps biases float where a weight has scales of blocks or no integers', async () => {
+    const bias = async (settings: Partial<PlanSettings>): Promise<number | undefined> =>
+      (await plan(residual, settings)).nodes.Conv_c?.bias;
+    expect(await bias({ weights: 'int4' })).toBe(2);
+    expect(await bias({ weights: 'int8', granularity: { block: 4 } })).toBeUndefined();
+    expect(await bias({ weights: 'mxint8' })).toBeUndefined();
+    expect(await bias({ weights: 'nf4' })).toBeUndefined();
+  });
+
   it('makes Concat operands agree', async () => {
     const m = model`
       opset 17
