@@ -18,6 +18,7 @@ const KEYS: FlagKeys = {
   activations: ['quantize', 'activations'],
   granularity: ['quantize', 'granularity'],
   emit: ['quantize', 'emit'],
+  'cpp-types': ['quantize', 'cppTypes'],
   accumulator: ['quantize', 'accumulator'],
   'weight-range': ['quantize', 'weightRange'],
   'binary-point': ['quantize', 'binaryPoint'],
@@ -254,6 +255,11 @@ export default class Quantize extends BaseCommand {
       char: 'o',
       helpValue: 'FILE',
       description: 'Model to write. [default: the model with the preset in its name]',
+    }),
+    'cpp-types': Flags.string({
+      helpValue: 'NAME',
+      description:
+        'With --emit cpp, what integers are declared as: fixed-width (std::int8_t and its kind), or ap_fixed (ap_int and ap_fixed of the real widths, for high-level synthesis). [default: fixed-width]',
     }),
     accumulator: Flags.string({
       helpValue: 'BITS',

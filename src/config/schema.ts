@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { RANGE_METHODS } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
-import { FORMS, type Form } from '../emit/index.js';
+import { CPP_TYPES, FORMS, type CppTypes, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
 import { EQUALIZATIONS } from '../rewrite/index.js';
@@ -99,6 +99,7 @@ const quantize = z.strictObject({
   activations: activations.exactOptional(),
   granularity: granularity.exactOptional(),
   emit: z.enum(keys<Form>(FORMS)).exactOptional(),
+  cppTypes: z.enum(keys<CppTypes>(CPP_TYPES)).exactOptional(),
   accumulator: z.int().min(8).max(32).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
   binaryPoint: z.enum(BINARY_POINT_METHODS).exactOptional(),

@@ -2,7 +2,7 @@
 import { type RangeChoice } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
-import { type Form } from '../emit/index.js';
+import { type Form, type FormOptions } from '../emit/index.js';
 import { WORD_LENGTH_DEFAULTS, type FitMethod, type WordLengthOptions } from '../formats/index.js';
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings, type Sparsity } from '../plan/index.js';
 import { pointRules, readPareto } from '../search/index.js';
@@ -34,6 +34,7 @@ export interface QuantizeSettings {
   readonly out: string;
   readonly plan: PlanSettings;
   readonly emit: Form;
+  readonly form?: FormOptions;
   readonly accumulator?: number;
   readonly ranges: RangeChoice;
   readonly weightRange: FitMethod | 'auto';
@@ -109,6 +110,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     out,
     preset,
     emit,
+    cppTypes,
     accumulator,
     weightRange,
     effort,
@@ -131,6 +133,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
     plan: planSettings(config),
     emit: emit ?? 'qdq',
+    ...(cppTypes === undefined ? {} : { form: { cppTypes } }),
     ...(accumulator === undefined ? {} : { accumulator }),
     ranges: rangeSettings(config),
     weightRange: weightRange ?? 'auto',

@@ -3,7 +3,7 @@ import { FxqError } from '../core/index.js';
 import { describeNode, feedInputs, type Model } from '../onnx/index.js';
 import { type Plan, type ValueTypes } from '../plan/index.js';
 import { type Tensor } from '../tensor/index.js';
-import { cIdentifier, testVectors, writeCpp } from './cpp/index.js';
+import { cIdentifier, testVectors, writeCpp, type CppTypes } from './cpp/index.js';
 import { emitInteger, interpret, type CalibratedRanges, type EmittedIntegers } from './integer/index.js';
 import { emitQOperator } from './qoperator/index.js';
 import { emitQdq, type SolvedWeights } from './qdq.js';
@@ -35,6 +35,27 @@ export interface EmissionInput {
   readonly calibrated?: CalibratedRanges;
   /** Single samples that the C++ test bench replays. */
   readonly samples: readonly ReadonlyMap<string, Tensor>[];
+  readonly options?: FormOptions;
+}
+
+/** What some forms leave open. */
+export interface FormOptions {
+  /** What integers are declared as in C++. */
+  readonly cppTypes?: CppTypes;
+}
+
+/**
+ * Refuses options that the form has no use for.
+ *
+ * @throws FxqError E_USAGE
+ */
+export function checkFormOptions(form: Form, { cppTypes }: FormOptions): void {
+  if (cppTypes === undefined || form === 'cpp') return;
+  throw new FxqError(
+    'E_USAGE',
+    `C++ types are chosen, but the form ${form} writes no C++`,
+    'Choose --emit cpp.',
+  );
 }
 
 /** `model.onnx` → `model.integer.json`: the table of formats and accumulators beside an integer model. */
@@ -70,7 +91,10 @@ export async function emitModel(form: Form, input: EmissionInput): Promise<Emiss
   return { model: emitted.model, files: form === 'cpp' ? [table, ...cppFiles(emitted, input)] : [table] };
 }
 
-function cppFiles(emitted: EmittedIntegers, { model, name, samples }: EmissionInput): CompanionFile[] {
+function cppFiles(
+  emitted: EmittedIntegers,
+  { model, name, samples, options }: EmissionInput,
+): CompanionFile[] {
   const { program, before, after } = emitted;
   const [float] = [...before, ...after];
   if (float !== undefined) {
@@ -82,7 +106,11 @@ function cppFiles(emitted: EmittedIntegers, { model, name, samples }: EmissionIn
   }
   const inputs = new Map(feedInputs(model.graph).map((v) => [v.name, singleSample(v.name, v.type?.dims)]));
   const space = cIdentifier(name);
-  const { header, source, testBench } = writeCpp(program, { name: space, inputs });
+  const { header, source, testBench } = writeCpp(program, {
+    name: space,
+    inputs,
+    ...(options?.cppTypes === undefined ? {} : { types: options.cppTypes }),
+  });
   const vectors = samples.map((sample) => {
     const { outputs } = interpret(program, sample);
     return {

@@ -1,7 +1,15 @@
 /** emit: plans and solved weights written into a graph, or into C++. */
-export { testVectors, writeCpp, type CppFiles, type CppOptions } from './cpp/index.js';
+export {
+  CPP_TYPES,
+  testVectors,
+  writeCpp,
+  type CppFiles,
+  type CppOptions,
+  type CppTypes,
+} from './cpp/index.js';
 export {
   FORMS,
+  checkFormOptions,
   emitModel,
   isIntegerForm,
   tablePath,
@@ -9,6 +17,7 @@ export {
   type Emission,
   type EmissionInput,
   type Form,
+  type FormOptions,
 } from './emit-model.js';
 export {
   emitInteger,

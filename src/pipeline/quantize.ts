@@ -3,12 +3,14 @@ import { existsSync, realpathSync } from 'node:fs';
 import { assignRanges, hashModel, type RangeChoice, type Statistics } from '../calibrate/index.js';
 import { FxqError, canonicalJson, checkAbort, writeOutputs, type Context, type Note } from '../core/index.js';
 import {
+  checkFormOptions,
   emitModel,
   fitAccumulators,
   isIntegerForm,
   opsetForSettings,
   type CalibratedRanges,
   type Form,
+  type FormOptions,
 } from '../emit/index.js';
 import { auditKernels, runtimeVersion, type KernelAudit } from '../engine/index.js';
 import { parseFormat, type FitMethod, type WordLengthOptions } from '../formats/index.js';
@@ -66,6 +68,7 @@ export interface QuantizeRequest {
   readonly out: string;
   readonly plan: PlanSettings;
   readonly emit: Form;
+  readonly form?: FormOptions;
   readonly ranges: RangeChoice;
   /** How weight scales are chosen before rounding. */
   readonly weightRange: FitMethod | 'auto';
@@ -134,6 +137,7 @@ export interface QuantizeResult {
 export async function quantize(request: QuantizeRequest, ctx: Context): Promise<QuantizeResult> {
   refuseOverwrite(request);
   refuseUnguarded(request);
+  checkFormOptions(request.emit, request.form ?? {});
   const { loaded: even, equalization } = await loadEqualized(request, ctx);
   const { spec } = request.statistics ?? {};
   const { loaded: dense, permutation = undefined } =
@@ -185,6 +189,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     name: outputName(request.out),
     calibrated: calibrated.ranges,
     samples: request.emit === 'cpp' ? await samplesToReplay(loaded.model, spec, ctx) : [],
+    ...(request.form === undefined ? {} : { options: request.form }),
   });
   checkAbort(ctx);
   const written = {
@@ -210,6 +215,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     settings: {
       plan: request.plan,
       emit: request.emit,
+      ...(request.form === undefined ? {} : { form: request.form }),
       ...(equalization === undefined ? {} : { equalize: request.equalize }),
       ...(permutation === undefined ? {} : { permuteChannels: true }),
       ...(correction === 'none' ? {} : { biasCorrection: correction }),

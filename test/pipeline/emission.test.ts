@@ -56,6 +56,16 @@ async function agreement(a: string, b: string): Promise<number> {
 }
 
 describe('quantize', () => {
+  it('declares what C++ computes with as asked for, and refuses to without C++', async () => {
+    const settings = { target: 'integer', weights: 'fix6', activations: 'fix6' };
+    const form = { cppTypes: 'ap_fixed' } as const;
+    await quantize({ ...request('words.onnx', 'cpp', settings), form }, ctx);
+    expect(readFileSync(join(folder, 'words.h'), 'utf8')).toMatch(/ap_fixed<6, -?\d+, AP_RND_CONV, AP_SAT>/);
+    await expect(quantize({ ...request('none.onnx', 'integer', settings), form }, ctx)).rejects.toThrow(
+      'the form integer writes no C++',
+    );
+  });
+
   it('writes true fixed point as a model, C++ and a table', async () => {
     const settings = { target: 'integer', weights: 'fix8', activations: 'fix8' };
     const { out, manifestFile } = await quantize(request('net.v1.onnx', 'cpp', settings), ctx);

@@ -1,19 +1,20 @@
 /** Where the codes of every value live: one static array a type, places reused when their value is no longer read. */
 import { required } from '../../core/index.js';
-import { sizeOf, type DType } from '../../tensor/index.js';
-import { operandsOf, storageType, type IntegerProgram } from '../integer/index.js';
+import { sizeOf } from '../../tensor/index.js';
+import { operandsOf, type CodeValue, type IntegerProgram } from '../integer/index.js';
+import { type IntegerType } from './types.js';
 
 /** A place in the array of its type. */
 export interface Place {
-  readonly dtype: DType;
+  readonly type: IntegerType;
   readonly offset: number;
   readonly size: number;
 }
 
 export interface Buffers {
   readonly places: ReadonlyMap<string, Place>;
-  /** Elements of each array. */
-  readonly sizes: ReadonlyMap<DType, number>;
+  /** One array a type, by the name of the type. */
+  readonly arrays: ReadonlyMap<string, Pick<Place, 'type' | 'size'>>;
 }
 
 interface Lifetime {
@@ -26,34 +27,36 @@ interface Lifetime {
  * Assigns places first-fit in order of definition.
  *
  * @param dims   shape of every value
+ * @param typeOf element type of a value
  * @param fixed  values that live elsewhere (inputs and outputs)
  */
 export function allocate(
   program: IntegerProgram,
   dims: ReadonlyMap<string, readonly number[]>,
+  typeOf: (value: CodeValue) => IntegerType,
   fixed: ReadonlySet<string>,
 ): Buffers {
   const places = new Map<string, Place>();
-  const sizes = new Map<DType, number>();
+  const arrays = new Map<string, Pick<Place, 'type' | 'size'>>();
   const live: (Lifetime & Place)[] = [];
   for (const { name, from, to } of lifetimes(program)) {
     if (fixed.has(name)) continue;
-    const dtype = storageType(required(program.values.get(name), name));
+    const type = typeOf(required(program.values.get(name), name));
     const size = sizeOf(required(dims.get(name), name));
     const busy = live
-      .filter((other) => other.dtype === dtype && other.to >= from)
+      .filter((other) => other.type.text === type.text && other.to >= from)
       .sort((a, b) => a.offset - b.offset);
     let offset = 0;
     for (const other of busy) {
       if (offset + size <= other.offset) break;
       offset = Math.max(offset, other.offset + other.size);
     }
-    const place = { dtype, offset, size };
+    const place = { type, offset, size };
     places.set(name, place);
-    sizes.set(dtype, Math.max(sizes.get(dtype) ?? 0, offset + size));
+    arrays.set(type.text, { type, size: Math.max(arrays.get(type.text)?.size ?? 0, offset + size) });
     live.push({ name, from, to, ...place });
   }
-  return { places, sizes };
+  return { places, arrays };
 }
 
 /** Index of the operation that writes each value, and of the last that reads it. */

@@ -3,60 +3,67 @@
 export const ROW_KERNELS = {
   softmax: `
 // Shares of exponentials read from a table of the distance to the largest code.
-template <typename X, typename Y>
-void softmax(const X* x, Y* y, std::size_t outer, std::size_t length, std::size_t inner, const std::int32_t* exponentials,
+template <typename Wide, typename X, typename E, typename Y>
+void softmax(const X* x, Y* y, std::size_t outer, std::size_t length, std::size_t inner, const E* exponentials,
              std::int32_t last, std::int64_t multiplier, int shift, std::int32_t zero_point, std::int64_t highest) {
   for (std::size_t row = 0; row < outer * inner; ++row) {
     const std::size_t from = row / inner * length * inner + row % inner;
-    std::int32_t top = x[from];
-    for (std::size_t i = 1; i < length; ++i) top = std::max(top, static_cast<std::int32_t>(x[from + i * inner]));
-    const auto exponential = [&](std::size_t i) -> std::int64_t {
-      return exponentials[std::min(top - static_cast<std::int32_t>(x[from + i * inner]), last)];
-    };
-    std::int64_t total = 0;
+    const auto code = [&](std::size_t i) { return static_cast<std::int32_t>(x[from + i * inner]); };
+    std::int32_t top = code(0);
+    for (std::size_t i = 1; i < length; ++i) top = std::max(top, code(i));
+    const auto exponential = [&](std::size_t i) { return static_cast<Wide>(exponentials[std::min(top - code(i), last)]); };
+    Wide total = static_cast<Wide>(0);
     for (std::size_t i = 0; i < length; ++i) total += exponential(i);
-    const std::int64_t divisor = total << shift;
+    const Wide divisor = static_cast<Wide>(total << shift);
+    const Wide half = static_cast<Wide>(divisor >> 1);
     for (std::size_t i = 0; i < length; ++i) {
-      const std::int64_t share = (exponential(i) * multiplier + divisor / 2) / divisor;
-      y[from + i * inner] = static_cast<Y>(std::min(share + zero_point, highest));
+      const Wide dividend = static_cast<Wide>(exponential(i) * static_cast<Wide>(multiplier) + half);
+      const Wide share = static_cast<Wide>(static_cast<Wide>(dividend / divisor) + zero_point);
+      y[from + i * inner] = static_cast<Y>(share > static_cast<Wide>(highest) ? static_cast<Wide>(highest) : share);
     }
   }
 }
 `,
   layer_norm: `
-// floor(sqrt(x)), digit by digit.
-constexpr std::int64_t square_root(std::int64_t x) {
-  std::int64_t root = 0;
-  for (std::int64_t bit = std::int64_t{1} << 62; bit != 0; bit >>= 2) {
-    if (x >= root + bit) {
-      x -= root + bit;
-      root = (root >> 1) + bit;
-    } else {
-      root >>= 1;
+// floor(sqrt(x)) of an x below 4^(Digit + 1), digit by digit.
+template <int Digit, typename T>
+constexpr T square_root(T x) {
+  T root = static_cast<T>(0);
+  for (T bit = power_of_two<T>(2 * Digit); bit != 0; bit = static_cast<T>(bit >> 2)) {
+    const T trial = static_cast<T>(root + bit);
+    root = static_cast<T>(root >> 1);
+    if (x >= trial) {
+      x = static_cast<T>(x - trial);
+      root = static_cast<T>(root + bit);
     }
   }
   return root;
 }
 
-constexpr std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+template <typename T>
+constexpr T floor_divide(T a, T b) {
+  return a >= 0 ? static_cast<T>(a / b) : static_cast<T>(-static_cast<T>(static_cast<T>(b - 1 - a) / b));
+}
 
-template <Rounding R, Overflow O, typename X, typename Y>
+// Deviations from the mean have the type E, their squares S, quotients T.
+template <typename Acc, typename E, typename S, int Digit, typename T, typename Wide, Rounding R, Overflow O,
+          typename X, typename G, typename B, typename M, typename Y>
 void layer_norm(const X* x, Y* y, std::size_t rows, std::int64_t size, std::int32_t zero_point, std::int64_t epsilon,
-                int root_shift, std::int64_t unit, const std::int32_t* gamma, const std::int32_t* beta,
-                const Rescale& how) {
+                int root_shift, std::int64_t unit, const G* gamma, const B* beta, const Rescale<M>& how) {
   for (std::size_t row = 0; row < rows; ++row, x += size) {
-    std::int64_t total = 0;
-    for (std::int64_t i = 0; i < size; ++i) total += static_cast<std::int64_t>(x[i]) - zero_point;
-    std::int64_t squares = epsilon;
+    E total = static_cast<E>(0);
+    for (std::int64_t i = 0; i < size; ++i) total += difference<E>(x[i], zero_point);
+    const auto deviation = [&](std::int64_t i) {
+      return static_cast<E>(static_cast<E>(size) * difference<E>(x[i], zero_point) - total);
+    };
+    S squares = static_cast<S>(epsilon);
+    for (std::int64_t i = 0; i < size; ++i) squares += product<S>(deviation(i), deviation(i));
+    const S root = square_root<Digit>(static_cast<S>(squares << (2 * root_shift)));
+    const T divisor = static_cast<T>(root);
     for (std::int64_t i = 0; i < size; ++i) {
-      const std::int64_t e = size * (static_cast<std::int64_t>(x[i]) - zero_point) - total;
-      squares += e * e;
-    }
-    const std::int64_t root = square_root(squares << (2 * root_shift));
-    for (std::int64_t i = 0; i < size; ++i) {
-      const std::int64_t e = size * (static_cast<std::int64_t>(x[i]) - zero_point) - total;
-      const std::int64_t t = floor_divide(e * unit + root / 2, root);
-      *y++ = static_cast<Y>(rescale<R, O>(t * gamma[i] + beta[i], how, 0));
+      const T dividend = static_cast<T>(product<T>(deviation(i), static_cast<T>(unit)) + static_cast<T>(root >> 1));
+      const Acc v = static_cast<Acc>(product<Acc>(floor_divide(dividend, divisor), gamma[i]) + beta[i]);
+      *y++ = static_cast<Y>(rescale<Wide, R, O>(v, how, 0));
     }
   }
 }

@@ -20,8 +20,9 @@ struct Word {
   std::int64_t high;
 };
 
+template <typename M>
 struct Rescale {
-  const std::int32_t* multiplier;
+  const M* multiplier;
   const std::uint8_t* shift;
   std::int64_t limit_low;
   std::int64_t limit_high;
@@ -29,55 +30,68 @@ struct Rescale {
   Word word;
 };
 
-// floor(v / 2^n); a right shift of a negative number is left to the compiler before C++20.
-constexpr std::int64_t floor_shift(std::int64_t v, int n) { return v >= 0 ? v >> n : ~(~v >> n); }
+// 2^n.
+template <typename T>
+constexpr T power_of_two(int n) { return static_cast<T>(static_cast<T>(1) << n); }
 
-template <Rounding R>
-constexpr std::int64_t round_shift(std::int64_t v, int n) {
-  const std::int64_t below = floor_shift(v, n);
-  if (n == 0 || R == Rounding::AP_TRN) return below;
-  const std::int64_t rest = v - below * (std::int64_t{1} << n);
-  if constexpr (R == Rounding::AP_TRN_ZERO) return below + (v < 0 && rest != 0);
-  const std::int64_t half = std::int64_t{1} << (n - 1);
-  if (rest != half) return below + (rest > half);
-  if constexpr (R == Rounding::AP_RND) return below + 1;
-  if constexpr (R == Rounding::AP_RND_MIN_INF) return below;
-  if constexpr (R == Rounding::AP_RND_ZERO) return below + (v < 0);
-  if constexpr (R == Rounding::AP_RND_INF) return below + (v > 0);
-  return below + (below & 1);
+// floor(v / 2^n); a right shift of a negative number is left to the compiler before C++20.
+template <typename T>
+constexpr T floor_shift(T v, int n) {
+  return static_cast<T>(v >= 0 ? static_cast<T>(v >> n) : static_cast<T>(~static_cast<T>(static_cast<T>(~v) >> n)));
 }
 
-constexpr std::int64_t wrap(std::int64_t v, const Word& word) {
-  const std::int64_t modulus = std::int64_t{1} << word.bits;
-  const std::int64_t low = v & (modulus - 1);
-  return word.is_signed && low >= modulus / 2 ? low - modulus : low;
+template <Rounding R, typename T>
+constexpr T round_shift(T v, int n) {
+  const T below = floor_shift(v, n);
+  if (n == 0 || R == Rounding::AP_TRN) return below;
+  const T rest = static_cast<T>(v & static_cast<T>(power_of_two<T>(n) - 1));
+  const T above = static_cast<T>(below + 1);
+  if constexpr (R == Rounding::AP_TRN_ZERO) return v < 0 && rest != 0 ? above : below;
+  const T half = power_of_two<T>(n - 1);
+  if (rest != half) return rest > half ? above : below;
+  if constexpr (R == Rounding::AP_RND) return above;
+  if constexpr (R == Rounding::AP_RND_MIN_INF) return below;
+  if constexpr (R == Rounding::AP_RND_ZERO) return v < 0 ? above : below;
+  if constexpr (R == Rounding::AP_RND_INF) return v > 0 ? above : below;
+  return static_cast<T>(below & static_cast<T>(1)) != 0 ? above : below;
+}
+
+template <typename T>
+constexpr T wrap(T v, const Word& word) {
+  const T modulus = power_of_two<T>(word.bits);
+  const T low = static_cast<T>(v & static_cast<T>(modulus - 1));
+  return word.is_signed && low >= power_of_two<T>(word.bits - 1) ? static_cast<T>(low - modulus) : low;
 }
 
 // \`before\` is the value before rounding, rounded down; only sign-magnitude wrap looks at it.
-template <Overflow O>
-constexpr std::int64_t into_word(std::int64_t v, [[maybe_unused]] std::int64_t before, const Word& word) {
-  if (v >= word.low && v <= word.high) return v;
+template <Overflow O, typename T>
+constexpr T into_word(T v, [[maybe_unused]] T before, const Word& word) {
+  const T low = static_cast<T>(word.low);
+  const T high = static_cast<T>(word.high);
+  if (v >= low && v <= high) return v;
   if constexpr (O == Overflow::AP_SAT_ZERO) {
-    return 0;
+    return static_cast<T>(0);
   } else if constexpr (O == Overflow::AP_WRAP) {
     return wrap(v, word);
   } else if constexpr (O == Overflow::AP_WRAP_SM) {
-    const std::int64_t kept = wrap(v, word);
-    const bool dropped = (floor_shift(before, word.bits) & 1) != 0;
-    return dropped == (kept < 0) ? kept : -1 - kept;
+    const T kept = wrap(v, word);
+    const bool dropped = static_cast<T>(floor_shift(before, word.bits) & static_cast<T>(1)) != 0;
+    return dropped == (kept < 0) ? kept : static_cast<T>(-1 - kept);
   } else {
-    return v < word.low ? word.low : word.high;
+    return v < low ? low : high;
   }
 }
 
-template <Rounding R, Overflow O>
-constexpr std::int64_t rescale(std::int64_t v, const Rescale& how, std::size_t channel) {
-  const std::int64_t product = v * how.multiplier[channel];
+template <typename Wide, Rounding R, Overflow O, typename V, typename M>
+constexpr Wide rescale(const V& v, const Rescale<M>& how, std::size_t channel) {
+  const Wide scaled = product<Wide>(v, how.multiplier[channel]);
   const int shift = how.shift[channel];
-  const std::int64_t rounded = round_shift<R>(product, shift);
-  const std::int64_t limited = std::min(std::max(rounded, how.limit_low), how.limit_high);
-  const std::int64_t before = limited == rounded ? floor_shift(product, shift) : limited;
-  return into_word<O>(limited + how.zero_point, before, how.word);
+  const Wide rounded = round_shift<R>(scaled, shift);
+  const Wide low = static_cast<Wide>(how.limit_low);
+  const Wide high = static_cast<Wide>(how.limit_high);
+  const Wide limited = rounded < low ? low : rounded > high ? high : rounded;
+  const Wide before = limited == rounded ? floor_shift(scaled, shift) : limited;
+  return into_word<O>(static_cast<Wide>(limited + how.zero_point), before, how.word);
 }
 `,
   quantize: `
@@ -120,9 +134,10 @@ struct Window {
 };
 `,
   convolution: `
-template <typename Acc, Rounding R, Overflow O, typename X, typename W, typename Y>
-void convolution(const X* x, Y* y, const W* weight, const std::int32_t* bias, const Window& window, int channels,
-                 int rows, int groups, std::int32_t zero_point, const Rescale& how, bool by_channel) {
+template <typename Acc, typename In, typename B, typename Wide, Rounding R, Overflow O, typename X, typename W,
+          typename M, typename Y>
+void convolution(const X* x, Y* y, const W* weight, const B* bias, const Window& window, int channels, int rows,
+                 int groups, std::int32_t zero_point, const Rescale<M>& how, bool by_channel) {
   const int depth = channels / groups;
   const int taps = window.kernel_height * window.kernel_width;
   for (int m = 0; m < rows; ++m) {
@@ -130,7 +145,7 @@ void convolution(const X* x, Y* y, const W* weight, const std::int32_t* bias, co
     const W* kernel = weight + static_cast<std::size_t>(m) * depth * taps;
     for (int h = 0; h < window.out_height; ++h) {
       for (int w = 0; w < window.out_width; ++w) {
-        Acc v = bias == nullptr ? 0 : bias[m];
+        Acc v = bias == nullptr ? static_cast<Acc>(0) : static_cast<Acc>(bias[m]);
         for (int c = 0; c < depth; ++c) {
           for (int kh = 0; kh < window.kernel_height; ++kh) {
             const int row = h * window.stride_height - window.top + kh * window.dilation_height;
@@ -138,12 +153,12 @@ void convolution(const X* x, Y* y, const W* weight, const std::int32_t* bias, co
             for (int kw = 0; kw < window.kernel_width; ++kw) {
               const int column = w * window.stride_width - window.left + kw * window.dilation_width;
               if (column < 0 || column >= window.width) continue;
-              const Acc in = static_cast<Acc>(first[(c * window.height + row) * window.width + column]) - zero_point;
-              v += in * static_cast<Acc>(kernel[c * taps + kh * window.kernel_width + kw]);
+              const In in = difference<In>(first[(c * window.height + row) * window.width + column], zero_point);
+              v += product<Acc>(in, kernel[c * taps + kh * window.kernel_width + kw]);
             }
           }
         }
-        *y++ = static_cast<Y>(rescale<R, O>(v, how, by_channel ? static_cast<std::size_t>(m) : 0));
+        *y++ = static_cast<Y>(rescale<Wide, R, O>(v, how, by_channel ? static_cast<std::size_t>(m) : 0));
       }
     }
   }
@@ -151,19 +166,21 @@ void convolution(const X* x, Y* y, const W* weight, const std::int32_t* bias, co
 `,
   matrix_product: `
 // Leading axes are blocks; a_block and b_block say where the operands of each begin, in blocks.
-template <typename Acc, Rounding R, Overflow O, typename A, typename B, typename Y>
-void matrix_product(const A* a, const B* b, Y* y, const std::int32_t* bias, const std::uint32_t* a_block,
+template <typename Acc, typename InA, typename InB, typename C, typename Wide, Rounding R, Overflow O, typename A,
+          typename B, typename M, typename Y>
+void matrix_product(const A* a, const B* b, Y* y, const C* bias, const std::uint32_t* a_block,
                     const std::uint32_t* b_block, std::size_t blocks, int rows, int depth, int columns,
-                    std::int32_t a_zero, std::int32_t b_zero, const Rescale& how, bool by_channel) {
+                    std::int32_t a_zero, std::int32_t b_zero, const Rescale<M>& how, bool by_channel) {
   for (std::size_t block = 0; block < blocks; ++block) {
     const A* left = a + static_cast<std::size_t>(a_block[block]) * rows * depth;
     const B* right = b + static_cast<std::size_t>(b_block[block]) * depth * columns;
     for (int i = 0; i < rows; ++i) {
       for (int j = 0; j < columns; ++j) {
-        Acc v = bias == nullptr ? 0 : bias[j];
+        Acc v = bias == nullptr ? static_cast<Acc>(0) : static_cast<Acc>(bias[j]);
         for (int k = 0; k < depth; ++k)
-          v += (static_cast<Acc>(left[i * depth + k]) - a_zero) * (static_cast<Acc>(right[k * columns + j]) - b_zero);
-        *y++ = static_cast<Y>(rescale<R, O>(v, how, by_channel ? static_cast<std::size_t>(j) : 0));
+          v += product<Acc>(difference<InA>(left[i * depth + k], a_zero),
+                            difference<InB>(right[k * columns + j], b_zero));
+        *y++ = static_cast<Y>(rescale<Wide, R, O>(v, how, by_channel ? static_cast<std::size_t>(j) : 0));
       }
     }
   }
@@ -188,8 +205,9 @@ struct View {
 };
 `,
   window_sum: `
-template <typename Acc, Rounding R, Overflow O, typename X, typename Y>
-void window_sum(const X* x, Y* y, const Window& window, std::size_t maps, std::int32_t zero_point, const Rescale& how) {
+template <typename Acc, typename Wide, Rounding R, Overflow O, typename X, typename M, typename Y>
+void window_sum(const X* x, Y* y, const Window& window, std::size_t maps, std::int32_t zero_point,
+                const Rescale<M>& how) {
   for (std::size_t map = 0; map < maps; ++map, x += window.height * window.width) {
     for (int h = 0; h < window.out_height; ++h) {
       for (int w = 0; w < window.out_width; ++w) {
@@ -199,10 +217,11 @@ void window_sum(const X* x, Y* y, const Window& window, std::size_t maps, std::i
           if (row < 0 || row >= window.height) continue;
           for (int kw = 0; kw < window.kernel_width; ++kw) {
             const int column = w * window.stride_width - window.left + kw * window.dilation_width;
-            if (column >= 0 && column < window.width) v += static_cast<Acc>(x[row * window.width + column]) - zero_point;
+            if (column >= 0 && column < window.width)
+              v += difference<Acc>(x[row * window.width + column], zero_point);
           }
         }
-        *y++ = static_cast<Y>(rescale<R, O>(v, how, 0));
+        *y++ = static_cast<Y>(rescale<Wide, R, O>(v, how, 0));
       }
     }
   }
@@ -210,11 +229,11 @@ void window_sum(const X* x, Y* y, const Window& window, std::size_t maps, std::i
 `,
   window_max: `
 template <typename T>
-void window_max(const T* x, T* y, const Window& window, std::size_t maps) {
+void window_max(const T* x, T* y, const Window& window, std::size_t maps, std::int64_t lowest) {
   for (std::size_t map = 0; map < maps; ++map, x += window.height * window.width) {
     for (int h = 0; h < window.out_height; ++h) {
       for (int w = 0; w < window.out_width; ++w) {
-        T largest = std::numeric_limits<T>::min();
+        T largest = static_cast<T>(lowest);
         for (int kh = 0; kh < window.kernel_height; ++kh) {
           const int row = h * window.stride_height - window.top + kh * window.dilation_height;
           if (row < 0 || row >= window.height) continue;
@@ -231,14 +250,15 @@ void window_max(const T* x, T* y, const Window& window, std::size_t maps) {
 `,
   axis_sum: `
 // \`kept\` finds the first element of a sum, \`summed\` the others from there.
-template <typename Acc, Rounding R, Overflow O, typename X, typename Y, std::size_t KeptRank, std::size_t SummedRank>
+template <typename Acc, typename Wide, Rounding R, Overflow O, typename X, typename M, typename Y, std::size_t KeptRank,
+          std::size_t SummedRank>
 void axis_sum(const X* x, Y* y, const View<KeptRank>& kept, std::size_t sums, const View<SummedRank>& summed,
-              std::size_t size, std::int32_t zero_point, const Rescale& how) {
+              std::size_t size, std::int32_t zero_point, const Rescale<M>& how) {
   for (std::size_t i = 0; i < sums; ++i) {
     const X* first = x + kept(i);
     Acc v = 0;
-    for (std::size_t k = 0; k < size; ++k) v += static_cast<Acc>(first[summed(k)]) - zero_point;
-    y[i] = static_cast<Y>(rescale<R, O>(v, how, 0));
+    for (std::size_t k = 0; k < size; ++k) v += difference<Acc>(first[summed(k)], zero_point);
+    y[i] = static_cast<Y>(rescale<Wide, R, O>(v, how, 0));
   }
 }
 `,

@@ -19,9 +19,9 @@ export function floatLiteral(value: number): string {
   return `${/[.e]/.test(text) ? text : `${text}.0`}f`;
 }
 
-/** A constant array at namespace scope. */
+/** A constant array at namespace scope, of a type with its qualifier. */
 export function constantArray(type: string, name: string, values: ArrayLike<number>): string {
-  return `constexpr ${type} ${name}[] = {\n${wrapped(values)}};\n`;
+  return `${type} ${name}[] = {\n${wrapped(values)}};\n`;
 }
 
 /** Numbers in lines of limited width. */
@@ -37,18 +37,6 @@ function wrapped(values: ArrayLike<number>): string {
     line += item;
   }
   return `${text}${line}\n`;
-}
-
-/** The smallest signed type that holds all values. */
-export function narrowest(values: Int32Array): DType {
-  let low = 0;
-  let high = 0;
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
-  if (low >= -128 && high <= 127) return 'int8';
-  return low >= -(2 ** 15) && high < 2 ** 15 ? 'int16' : 'int32';
 }
 
 /** A call statement. */

@@ -1,8 +1,8 @@
 /** Statements of operations that move codes. */
 import { required } from '../../core/index.js';
 import { sizeOf, stridesOf } from '../../tensor/index.js';
-import { storageType, type Concat, type Move } from '../integer/index.js';
-import { call, cType } from './literals.js';
+import { type Concat, type Move } from '../integer/index.js';
+import { call } from './literals.js';
 import { type CppScope } from './scope.js';
 
 export function move({ x, movement, output }: Move, scope: CppScope): string {
@@ -45,8 +45,8 @@ export function move({ x, movement, output }: Move, scope: CppScope): string {
       const wide = stridesOf(target);
       const offset = wide.reduce((at, stride, axis) => at + stride * (movement.pads[axis] ?? 0), 0);
       const place = call('copy_to', [from, to, sizeOf(dims), scope.view(dims, wide, offset)]);
-      const type = cType(storageType(scope.value(output)));
-      return `std::fill_n(${to}, ${sizeOf(target)}, ${type}{${movement.fill}});\n  ${place}`;
+      const type = scope.type(output);
+      return `std::fill_n(${to}, ${sizeOf(target)}, ${type}(${movement.fill}));\n  ${place}`;
     }
     case 'gather': {
       scope.use('gather');

@@ -31,5 +31,6 @@ const RESERVED = [
   'for friend goto if inline int long mutable namespace new operator private protected public register return short',
   'signed sizeof static struct switch template this throw true try typedef typename union unsigned using virtual void',
   'volatile while and or not xor rescale wrap quantize dequantize convolution matrix_product window_sum window_max',
-  'axis_sum lookup softmax layer_norm copy_from copy_to gather run run_codes Rescale Rounding Overflow Word Window View',
+  'axis_sum lookup difference product power_of_two floor_shift round_shift into_word square_root floor_divide softmax',
+  'layer_norm copy_from copy_to gather run run_codes run_fixed Rescale Rounding Overflow Word Window View',
 ].flatMap((line) => line.split(' '));

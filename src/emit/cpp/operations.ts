@@ -4,6 +4,7 @@ import { sizeOf, stridesOf } from '../../tensor/index.js';
 import {
   broadcastDims,
   broadcastIndex,
+  integerRange,
   resultWord,
   type AxisSum,
   type Convolution,
@@ -82,11 +83,13 @@ function convolution(op: Convolution, scope: CppScope): string {
   scope.use('convolution');
   const input = scope.dims(op.x);
   const output = scope.dims(op.output);
-  return call(`convolution<${scope.modes(op)}>`, [
+  const bias = scope.bias(op.bias, op);
+  const types = [scope.sum(op).text, scope.factor(op.x, op), bias.type, scope.modes(op)];
+  return call(`convolution<${types.join(', ')}>`, [
     scope.operand(op.x),
     scope.identifier(op.output),
     scope.operand(op.weight),
-    scope.bias(op.bias),
+    bias.array,
     window(op.window, input, output, scope),
     input[1] ?? 1,
     output[1] ?? 1,
@@ -105,11 +108,14 @@ function matrixProduct(op: MatrixProduct, scope: CppScope): string {
     scope.array(`${op.output} ${side} blocks`, 'std::uint32_t', broadcastIndex(dims.slice(0, -2), lead));
   if (op.rescale.multiplier.length > 1 && op.rescale.axis !== scope.dims(op.output).length - 1)
     throw new FxqError('E_UNSUPPORTED', `${op.node}: scales by row have no C++ kernel`);
-  return call(`matrix_product<${scope.modes(op)}>`, [
+  const bias = scope.bias(op.bias, op);
+  const factors = [scope.factor(op.a, op), scope.factor(op.b, op)];
+  const types = [scope.sum(op).text, ...factors, bias.type, scope.modes(op)];
+  return call(`matrix_product<${types.join(', ')}>`, [
     scope.operand(op.a),
     scope.operand(op.b),
     scope.identifier(op.output),
-    scope.bias(op.bias),
+    bias.array,
     block(a, 'left'),
     block(b, 'right'),
     sizeOf(lead),
@@ -124,46 +130,47 @@ function matrixProduct(op: MatrixProduct, scope: CppScope): string {
 }
 
 /** Element i of an operand, zero point subtracted. */
-function element(name: string, target: readonly number[], acc: string, scope: CppScope): string {
+function element(name: string, op: Sum | Product, scope: CppScope): string {
+  const target = scope.dims(op.output);
   const same = scope.dims(name).join() === target.join();
   const index = same ? 'i' : `${scope.broadcast(name, target)}(i)`;
-  const zeroPoint = scope.zeroPoint(name);
-  const code = `static_cast<${acc}>(${scope.operand(name)}[${index}])`;
-  return zeroPoint === 0 ? code : `(${code} - ${zeroPoint})`;
+  return `difference<${scope.factor(name, op)}>(${scope.operand(name)}[${index}], ${scope.zeroPoint(name)})`;
 }
 
 function elementwise(op: Sum | Product, expression: string, scope: CppScope): string {
   const count = sizeOf(scope.dims(op.output));
-  const [acc, rounding, overflow] = scope.modes(op).split(', ');
+  const type = scope.sum(op).text;
   return (
     `for (std::size_t i = 0; i < ${count}; ++i) {\n` +
-    `    const ${acc} v = ${expression};\n` +
+    `    const ${type} v = static_cast<${type}>(${expression});\n` +
     `    ${scope.identifier(op.output)}[i] = static_cast<${scope.type(op.output)}>` +
-    `(rescale<${rounding}, ${overflow}>(v, ${scope.rescale(op)}, 0));\n  }`
+    `(rescale<${scope.modes(op)}>(v, ${scope.rescale(op)}, 0));\n  }`
   );
 }
 
 function sum(op: Sum, scope: CppScope): string {
-  const acc = scope.accumulator(op);
-  const target = scope.dims(op.output);
+  const type = scope.sum(op).text;
   const terms = op.terms.map(({ x, multiplier }) => {
-    const integer = element(x, target, acc, scope);
-    return multiplier === 1 ? integer : `${acc}{${multiplier}} * ${integer}`;
+    const integer = element(x, op, scope);
+    if (multiplier === 1) return integer;
+    const factor = scope.types.operand(
+      { low: Math.min(multiplier, 0), high: multiplier },
+      scope.sum(op),
+    ).text;
+    return `product<${type}>(${integer}, static_cast<${factor}>(${multiplier}))`;
   });
   return elementwise(op, terms.join(' + '), scope);
 }
 
 function product(op: Product, scope: CppScope): string {
-  const acc = scope.accumulator(op);
-  const target = scope.dims(op.output);
-  const factors = [op.a, op.b].map((name) => element(name, target, acc, scope));
-  return elementwise(op, factors.join(' * '), scope);
+  const factors = [op.a, op.b].map((name) => element(name, op, scope));
+  return elementwise(op, `product<${scope.sum(op).text}>(${factors.join(', ')})`, scope);
 }
 
 function windowSum(op: WindowSum, scope: CppScope): string {
   scope.use('window_sum');
   const input = scope.dims(op.x);
-  return call(`window_sum<${scope.modes(op)}>`, [
+  return call(`window_sum<${scope.sum(op).text}, ${scope.modes(op)}>`, [
     scope.operand(op.x),
     scope.identifier(op.output),
     window(op.window, input, scope.dims(op.output), scope),
@@ -181,6 +188,7 @@ function windowMax(op: WindowMax, scope: CppScope): string {
     scope.identifier(op.output),
     window(op.window, input, scope.dims(op.output), scope),
     (input[0] ?? 1) * (input[1] ?? 1),
+    resultWord(parseFormat(scope.value(op.output).format)).word.low,
   ]);
 }
 
@@ -193,7 +201,7 @@ function axisSum(op: AxisSum, scope: CppScope): string {
     const pick = (values: readonly number[]): number[] => axes.map((axis) => required(values[axis], 'axis'));
     return scope.view(pick(dims), pick(strides), 0);
   };
-  return call(`axis_sum<${scope.modes(op)}>`, [
+  return call(`axis_sum<${scope.sum(op).text}, ${scope.modes(op)}>`, [
     scope.operand(op.x),
     scope.identifier(op.output),
     part(true),
@@ -210,25 +218,42 @@ function softmax(op: Softmax, scope: CppScope): string {
   const dims = scope.dims(op.x);
   const { zeroPoint, format } = scope.value(op.output);
   const { word } = resultWord(parseFormat(format));
-  return call('softmax', [
+  const length = dims[op.axis] ?? 1;
+  return call(`softmax<${scope.types.wide(softmaxBits(op, length, word.bits)).text}>`, [
     scope.operand(op.x),
     scope.identifier(op.output),
     sizeOf(dims.slice(0, op.axis)),
-    dims[op.axis] ?? 1,
+    length,
     sizeOf(dims.slice(op.axis + 1)),
-    scope.array(`${op.output} exponentials`, 'std::int32_t', op.exponentials),
+    scope.numbers(`${op.output} exponentials`, op.exponentials),
     op.exponentials.length - 1,
     int64(op.multiplier),
     op.shift,
     zeroPoint,
-    word.high,
+    int64(word.high),
   ]);
+}
+
+/** Bits of `E · multiplier + s/2`, of s, and of a result. */
+function softmaxBits({ exponentials, multiplier, shift }: Softmax, length: number, result: number): number {
+  const largest = exponentials[0] ?? 1;
+  const divisor = largest * length * 2 ** shift;
+  return Math.max(unsignedBits(largest * multiplier + divisor), result) + 1;
 }
 
 function layerNorm(op: LayerNorm, scope: CppScope): string {
   scope.use('layer_norm');
-  const [, rounding, overflow] = scope.modes(op).split(', ');
-  return call(`layer_norm<${rounding}, ${overflow}>`, [
+  const wide = (bits: number): string => scope.types.wide(Math.min(bits, 64)).text;
+  const { deviation, square, quotient } = layerNormBits(op, scope);
+  const types = [
+    scope.sum(op).text,
+    wide(deviation),
+    wide(square),
+    digit(square),
+    wide(quotient),
+    scope.modes(op),
+  ];
+  return call(`layer_norm<${types.join(', ')}>`, [
     scope.operand(op.x),
     scope.identifier(op.output),
     sizeOf(scope.dims(op.x)) / op.size,
@@ -237,8 +262,34 @@ function layerNorm(op: LayerNorm, scope: CppScope): string {
     int64(op.epsilon),
     op.rootShift,
     int64(op.unit),
-    scope.bias(op.gamma),
-    scope.bias(op.beta),
+    scope.operand(op.gamma),
+    scope.operand(op.beta),
     scope.rescale(op),
   ]);
+}
+
+/** The first digit, to base 4, that a square can have. */
+function digit(square: number): number {
+  return Math.floor((Math.min(square, 64) - 2) / 2);
+}
+
+/** Bits of deviations from the mean, of their squares with guard bits for the root, and of dividends. */
+function layerNormBits(
+  op: LayerNorm,
+  scope: CppScope,
+): { deviation: number; square: number; quotient: number } {
+  const { low, high } = integerRange(scope.program, op.x);
+  const most = op.size * (high - low);
+  const squares = (op.size * most ** 2) / 4 + Number(op.epsilon);
+  const root = Math.sqrt(squares) * 2 ** op.rootShift;
+  return {
+    deviation: unsignedBits(most) + 1,
+    square: unsignedBits(squares * 4 ** op.rootShift) + 2,
+    quotient: unsignedBits(most * Number(op.unit) + 2 * root) + 1,
+  };
+}
+
+/** Bits of a number that is not negative, with one to spare for what floating point rounds off. */
+function unsignedBits(value: number): number {
+  return Math.floor(Math.log2(Math.max(value, 1))) + 2;
 }

@@ -7,14 +7,16 @@ import {
   hull,
   integerRange,
   resultWord,
-  storageType,
+  signedBits,
   type ArithmeticOp,
   type CodeConstant,
   type CodeValue,
   type IntegerProgram,
+  type Range,
 } from '../integer/index.js';
 import { type KernelName } from './kernels.js';
-import { cType, constantArray, int64, narrowest } from './literals.js';
+import { constantArray, int64 } from './literals.js';
+import { type IntegerType, type TypeSystem } from './types.js';
 
 /** Collects constants and kernels while operations are written. */
 export class CppScope {
@@ -23,6 +25,7 @@ export class CppScope {
   /** Constant arrays at namespace scope. */
   readonly constants: string[] = [];
   readonly kernels = new Set<KernelName>();
+  readonly types: TypeSystem;
   readonly #dims: ReadonlyMap<string, readonly number[]>;
   readonly #written = new Map<string, string>();
 
@@ -30,8 +33,10 @@ export class CppScope {
     program: IntegerProgram,
     dims: ReadonlyMap<string, readonly number[]>,
     identifier: (name: string) => string,
+    types: TypeSystem,
   ) {
     this.program = program;
+    this.types = types;
     this.#dims = dims;
     this.identifier = identifier;
   }
@@ -54,7 +59,7 @@ export class CppScope {
 
   /** Element type of a value. */
   type(name: string): string {
-    return cType(storageType(this.value(name)));
+    return this.types.code(this.value(name)).text;
   }
 
   use(kernel: KernelName): void {
@@ -66,39 +71,59 @@ export class CppScope {
     const known = this.#written.get(name);
     if (known !== undefined) return known;
     const identifier = this.identifier(name);
-    this.constants.push(constantArray(type, identifier, values));
+    this.constants.push(constantArray(`${this.types.constant} ${type}`, identifier, values));
     this.#written.set(name, identifier);
     return identifier;
   }
 
-  /** The identifier an operand is read by; constants become arrays of their narrowest type. */
+  /** A constant array of the narrowest type; the identifier. */
+  numbers(name: string, values: ArrayLike<number>): string {
+    return this.array(name, this.types.constants(rangeOf(values)).text, values);
+  }
+
+  /** The identifier an operand is read by. */
   operand(name: string): string {
     const constant = this.constant(name);
-    return constant === undefined
-      ? this.identifier(name)
-      : this.array(name, cType(narrowest(constant.codes)), constant.codes);
+    return constant === undefined ? this.identifier(name) : this.numbers(name, constant.codes);
   }
 
-  /** A constant of one int32 an entry, or nullptr. */
-  bias(name: string | undefined): string {
-    if (name === undefined) return 'nullptr';
-    return this.array(name, 'std::int32_t', required(this.constant(name), name).codes);
+  /** Bias array and its element type; without one nullptr, of any type. */
+  bias(name: string | undefined, op: ArithmeticOp): { readonly type: string; readonly array: string } {
+    if (name === undefined) return { type: this.sum(op).text, array: 'nullptr' };
+    const { codes } = required(this.constant(name), name);
+    return { type: this.types.constants(rangeOf(codes)).text, array: this.numbers(name, codes) };
   }
 
-  /** `Acc, Rounding, Overflow` of an operation, as template arguments. */
+  /** Type of an operation's sum. */
+  sum(op: ArithmeticOp): IntegerType {
+    return this.types.sum(this.#sumRange(op));
+  }
+
+  /** Type of an operand of an operation, zero point subtracted. */
+  factor(name: string, op: ArithmeticOp): string {
+    return this.types.operand(integerRange(this.program, name), this.sum(op)).text;
+  }
+
+  /** `Wide, Rounding, Overflow` of an operation, as template arguments. */
   modes(op: ArithmeticOp): string {
     this.use('rescale');
-    return `${this.accumulator(op)}, Rounding::${op.rescale.rounding}, Overflow::${op.rescale.overflow}`;
+    const wide = this.types.wide(this.#rescaleBits(op)).text;
+    return `${wide}, Rounding::${op.rescale.rounding}, Overflow::${op.rescale.overflow}`;
   }
 
-  /** int32 when every sum the operation can form fits it. */
-  accumulator(op: ArithmeticOp): string {
-    const range = accumulatorRanges(
-      op,
-      (name) => integerRange(this.program, name),
-      this.program.constants,
-    ).reduce(hull);
-    return range.low >= -(2 ** 31) && range.high < 2 ** 31 ? 'std::int32_t' : 'std::int64_t';
+  #sumRange(op: ArithmeticOp): Range {
+    return accumulatorRanges(op, (name) => integerRange(this.program, name), this.program.constants).reduce(
+      hull,
+    );
+  }
+
+  /** Bits for the product with the multiplier, half a unit of any shift, and the word of the result. */
+  #rescaleBits(op: ArithmeticOp): number {
+    const { multiplier, shift } = op.rescale;
+    const { word } = resultWord(parseFormat(this.value(op.output).format));
+    const most = multiplier.reduce((a, b) => Math.max(a, b), 1);
+    const product = signedBits(this.#sumRange(op)) + signedBits({ low: 0, high: most });
+    return Math.min(64, Math.max(product, shift.reduce((a, b) => Math.max(a, b), 0) + 2, word.bits + 3));
   }
 
   /** The Rescale of an operation: a constant beside the arrays it points to. */
@@ -106,13 +131,16 @@ export class CppScope {
     const { multiplier, shift, limits } = op.rescale;
     const { zeroPoint, format } = this.value(op.output);
     const { word } = resultWord(parseFormat(format));
-    const m = this.array(`${op.output} multiplier`, 'std::int32_t', multiplier);
+    const type = this.types.constants(rangeOf(multiplier)).text;
+    const m = this.array(`${op.output} multiplier`, type, multiplier);
     const n = this.array(`${op.output} shift`, 'std::uint8_t', shift);
     const name = this.identifier(`${op.output} rescale`);
-    const limit = (value: number): string => int64(BigInt(Math.max(Math.min(value, 2 ** 62), -(2 ** 62))));
+    // No rescaled sum is beyond these.
+    const most = 2 ** (this.types.wide(this.#rescaleBits(op)).bits - 2);
+    const limit = (value: number): string => int64(BigInt(Math.max(Math.min(value, most), -most)));
     this.constants.push(
-      `constexpr Rescale ${name} = {${m}, ${n}, ${limit(limits.low)}, ${limit(limits.high)}, ${zeroPoint}, ` +
-        `{${word.bits}, ${word.signed}, ${word.low}, ${word.high}}};\n`,
+      `${this.types.constant} Rescale<${type}> ${name} = {${m}, ${n}, ${limit(limits.low)}, ` +
+        `${limit(limits.high)}, ${zeroPoint}, {${word.bits}, ${word.signed}, ${word.low}, ${word.high}}};\n`,
     );
     return name;
   }
@@ -133,4 +161,14 @@ export class CppScope {
     const steps = dims.length === 0 ? [0] : strides;
     return `View<${extents.length}>{{${extents.join(', ')}}, {${steps.join(', ')}}, ${offset}}`;
   }
+}
+
+function rangeOf(values: ArrayLike<number>): Range {
+  let low = 0;
+  let high = 0;
+  for (let i = 0; i < values.length; i++) {
+    low = Math.min(low, values[i] as number);
+    high = Math.max(high, values[i] as number);
+  }
+  return { low, high };
 }

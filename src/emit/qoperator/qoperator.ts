@@ -1,7 +1,7 @@
 /** From QDQ to integer operators: every node between Dequantize and Quantize becomes the operator that runs on codes. */
 import { FxqError } from '../../core/index.js';
 import { GraphEditor, opsetOf, withGraph, type Model, type Node } from '../../onnx/index.js';
-import { quantizedOperand, quantizedResult } from './operands.js';
+import { isByte, quantizedOperand, quantizedResult } from './operands.js';
 import { MICROSOFT, MOVES, RULES } from './rules.js';
 
 /** Before this opset Softmax runs over several axes, and pooling lacks the attributes the rules pass on. */
@@ -38,7 +38,8 @@ function rewrite(editor: GraphEditor, node: Node, opset: number): void {
   const real = MOVES.has(node.opType) ? node.inputs.slice(0, 1) : node.inputs;
   const operands = real.map((value) => (value === '' ? undefined : quantizedOperand(editor, value)));
   if (operands.some((operand, i) => operand === undefined && real[i] !== '')) return;
-  const result = quantizedResult(editor, node);
+  const quantized = quantizedResult(editor, node);
+  const result = quantized !== undefined && isByte(quantized) ? quantized : undefined;
   const written = rule({ editor, node, opset, operands, result });
   if (written === undefined) return;
   const [first, ...others] = written;

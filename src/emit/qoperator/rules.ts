@@ -6,7 +6,7 @@ import {
   type GraphEditor,
   type Node,
 } from '../../onnx/index.js';
-import { dtypeCode } from '../../tensor/index.js';
+import { dtypeCode, tensor, type DType, type Tensor } from '../../tensor/index.js';
 import { isByte, sameParameters, type Quantized, type QuantizedResult } from './operands.js';
 
 /** Domain of onnxruntime's own operators. */
@@ -19,7 +19,7 @@ export interface Site {
   readonly opset: number;
   /** By input index; undefined for omitted ones. */
   readonly operands: readonly (Quantized | undefined)[];
-  /** Undefined when the result is read as a float. */
+  /** Bytes; undefined when the result is read as a float or in another type. */
   readonly result: QuantizedResult | undefined;
 }
 
@@ -35,15 +35,19 @@ function inPlaceOf({ node, result }: Site, changes: Pick<Node, 'opType' | 'input
   return { ...node, outputs: [result?.codes ?? node.outputs[0] ?? ''], ...changes };
 }
 
-/** QLinearConv: weights by output channel or one scale, bias int32 at the scale of the accumulator. */
+/**
+ * QLinearConv: weights by output channel or one scale, bias int32 at the scale of the accumulator. ConvInteger and a
+ * product with the scales when the result stays float.
+ */
 const conv: Rule = (site) => {
   const [x, w, bias] = site.operands;
   const { result } = site;
-  if (x === undefined || w === undefined || result === undefined) return undefined;
-  if (![x, w, result].every(isByte) || (w.axis ?? 0) !== 0 || x.axis !== undefined) return undefined;
+  if (x === undefined || w === undefined) return undefined;
+  if (!isByte(x) || !isByte(w) || (w.axis ?? 0) !== 0 || x.axis !== undefined) return undefined;
   // Signed inputs have kernels for signed weights only.
   if (x.dtype === 'int8' && w.dtype !== 'int8') return undefined;
   if (bias !== undefined && bias.dtype !== 'int32') return undefined;
+  if (result === undefined) return convToFloat(site, x, w, bias);
   const inputs = [...triple(x), ...triple(w), ...parameters(result)];
   return [
     inPlaceOf(site, {
@@ -53,6 +57,56 @@ const conv: Rule = (site) => {
   ];
 };
 
+/** Of ConvInteger the runtime has kernels for unsigned inputs, and for one zero point of the weights. */
+function convToFloat(
+  { editor, node }: Site,
+  x: Quantized,
+  w: Quantized,
+  bias: Quantized | undefined,
+): Node[] | undefined {
+  const zeroPoints = Array.from(editor.constantTensor(w.zeroPoint)?.data ?? [], Number);
+  const scales = Array.from(editor.constantTensor(w.scale)?.data ?? [], Number);
+  const inputScale = Number(editor.constantTensor(x.scale)?.data[0]);
+  const rank = editor.constant(w.codes)?.dims.length;
+  if (x.dtype !== 'uint8' || rank === undefined || new Set(zeroPoints).size !== 1) return undefined;
+  const fresh = (part: string): string => editor.uniqueName(`${node.name}_${part}`);
+  const byChannel = (dtype: DType, values: readonly number[]): Tensor =>
+    tensor(dtype, values.length === 1 ? [] : [values.length, ...Array<number>(rank - 2).fill(1)], values);
+  const constant = (part: string, value: Tensor): string =>
+    editor.addInitializer(`${node.name}_${part}`, value);
+  const sum = fresh('accumulator');
+  const zeroPoint = constant('weight_zero_point', tensor(w.dtype, [], zeroPoints.slice(0, 1)));
+  const nodes = [
+    createNode(
+      'ConvInteger',
+      [x.codes, w.codes, x.zeroPoint, zeroPoint],
+      [sum],
+      Object.fromEntries(node.attributes),
+      { name: node.name },
+    ),
+  ];
+  let total = sum;
+  if (bias !== undefined) {
+    const biases = Array.from(editor.constantTensor(bias.codes)?.data ?? [], Number);
+    total = fresh('sum');
+    const inputs = [sum, constant('bias', byChannel('int32', biases))];
+    nodes.push(createNode('Add', inputs, [total], {}, { name: fresh('Add') }));
+  }
+  const scale = constant(
+    'scale',
+    byChannel(
+      'float32',
+      scales.map((s) => s * inputScale),
+    ),
+  );
+  const real = fresh('real');
+  return [
+    ...nodes,
+    createNode('Cast', [total], [real], { to: dtypeCode('float32') }, { name: fresh('Cast') }),
+    createNode('Mul', [real, scale], node.outputs, {}, { name: fresh('Mul') }),
+  ];
+}
+
 /** QLinearMatMul; MatMulInteger and a product with the scales when the result stays float. */
 const matMul: Rule = (site) => {
   const [a, b] = site.operands;
@@ -60,7 +114,6 @@ const matMul: Rule = (site) => {
   if (a === undefined || b === undefined || !isByte(a) || !isByte(b) || a.axis !== undefined)
     return undefined;
   if (result === undefined) return matMulToFloat(site, a, b);
-  if (!isByte(result)) return undefined;
   const inputs = [...triple(a), ...triple(b), ...parameters(result)];
   return [inPlaceOf(site, { opType: 'QLinearMatMul', inputs })];
 };
@@ -83,7 +136,6 @@ const gemm: Rule = (site) => {
   const { result, node } = site;
   if (a === undefined || b === undefined || !isByte(a) || !isByte(b)) return undefined;
   if (floatAttribute(node, 'beta', 1) !== 1 || (c !== undefined && c.dtype !== 'int32')) return undefined;
-  if (result !== undefined && !isByte(result)) return undefined;
   const attributes = new Map([...node.attributes].filter(([name]) => name !== 'beta'));
   const inputs = [
     ...triple(a),
@@ -100,7 +152,7 @@ const binary =
   (site) => {
     const [a, b] = site.operands;
     const { result } = site;
-    if (a === undefined || b === undefined || result === undefined || !isByte(result)) return undefined;
+    if (a === undefined || b === undefined || result === undefined) return undefined;
     if (a.dtype !== result.dtype || b.dtype !== result.dtype) return undefined;
     const inputs = [...triple(a), ...triple(b), ...parameters(result)];
     return [inPlaceOf(site, { opType, domain: MICROSOFT, inputs, attributes: new Map() })];
@@ -112,8 +164,7 @@ const unary =
   (site) => {
     const [x] = site.operands;
     const { result, node } = site;
-    if (x === undefined || result === undefined || !isByte(result) || x.dtype !== result.dtype)
-      return undefined;
+    if (x === undefined || result === undefined || x.dtype !== result.dtype) return undefined;
     const attributes = new Map([...node.attributes, ...extra(site)]);
     const inputs = [...triple(x), ...parameters(result)];
     return [inPlaceOf(site, { opType, domain: MICROSOFT, inputs, attributes })];
@@ -121,7 +172,7 @@ const unary =
 
 const concat: Rule = (site) => {
   const { result, operands } = site;
-  if (result === undefined || !isByte(result)) return undefined;
+  if (result === undefined) return undefined;
   const known = operands.filter((x) => x !== undefined);
   if (known.length < operands.length || known.some((x) => x.dtype !== result.dtype)) return undefined;
   const inputs = [...parameters(result), ...known.flatMap(triple)];

@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { testVectors, writeCpp } from '../../../src/emit/cpp/index.js';
-import { interpret } from '../../../src/emit/integer/index.js';
+import { testVectors, writeCpp, type CppTypes } from '../../../src/emit/cpp/index.js';
+import { accumulatorWidths, interpret } from '../../../src/emit/integer/index.js';
 import { type Model } from '../../../src/onnx/index.js';
 import { toFloat32 } from '../../../src/tensor/index.js';
 import { temporaryFolder } from '../../helpers/folder.js';
@@ -15,6 +15,8 @@ const compiler = ['c++', 'g++', 'clang++'].find((name) => spawnSync(name, ['--ve
 if (compiler === undefined) console.warn('skipped: no C++ compiler (c++, g++ or clang++) on this machine');
 
 const WARNINGS = ['-std=c++17', '-Wall', '-Wextra', '-Wpedantic', '-Werror'];
+/** Stand-ins for the vendor's headers, which count assignments that lose bits. */
+const STAND_INS = ['-I', join(import.meta.dirname, 'ap')];
 const SANITIZERS = ['-fsanitize=undefined,address', '-fno-sanitize-recover=all'];
 
 const convolutional = model`opset 17 (float32[N,4,9,9] x) => (y, z) {
@@ -73,6 +75,26 @@ const transformer = model`opset 17 (float32[N,6,16] x) => (y) {
   a = Add(m, x)
   y = Gather<axis=1>(a, i) }`;
 
+/** Runs a network on the same bits as codes and as ap_fixed. */
+const FIXED_MAIN = `
+#include <cstdio>
+#include "net.h"
+int main() {
+  static ap_int<8> x[net::input_0_size], y[net::output_0_size];
+  static net::x_t x_fixed[net::input_0_size];
+  static net::a_t y_fixed[net::output_0_size];
+  for (std::size_t i = 0; i < net::input_0_size; ++i) {
+    x[i] = static_cast<int>(i * 37 % 255) - 127;
+    x_fixed[i].range() = x[i];
+  }
+  net::run_codes(x, y);
+  net::run_fixed(x_fixed, y_fixed);
+  int equal = 0;
+  for (std::size_t i = 0; i < net::output_0_size; ++i) equal += ap_int<8>(y_fixed[i].range()) == y[i];
+  std::printf("%d equal\\n", equal);
+}
+`;
+
 const root = temporaryFolder();
 
 interface Build {
@@ -81,13 +103,15 @@ interface Build {
   readonly activations: string;
   readonly weights: string;
   readonly flags: readonly string[];
+  readonly types?: CppTypes;
 }
 
 /** Writes, compiles and runs the test bench; its standard output and exit status. */
-async function replay({ model: float, dims, activations, weights, flags }: Build, corrupt = false) {
+async function replay(build: Build, corrupt = false) {
+  const { model: float, dims, activations, weights, flags, types = 'fixed-width' } = build;
   const integer = await integerModel(float, { x: randomInput([4, ...dims]) }, { activations, weights });
   const { program } = integer.lowered;
-  const files = writeCpp(program, { name: 'net', inputs: new Map([['x', [1, ...dims]]]) });
+  const files = writeCpp(program, { name: 'net', inputs: new Map([['x', [1, ...dims]]]), types });
   const samples = Array.from({ length: 6 }, (_, seed) => {
     const x = randomInput([1, ...dims], seed + 100, 2);
     const { outputs } = interpret(program, new Map([['x', x]]));
@@ -129,6 +153,44 @@ describe.skipIf(compiler === undefined)('compiled C++', () => {
     expect(await replay(build)).toMatchObject(EQUAL);
   });
 
+  it.each([
+    ['uint8', 'int8', 'convolutional'],
+    ['fix6', 'fix5', 'convolutional'],
+    ['fix10:AP_TRN_ZERO:AP_WRAP_SM', 'dfp16', 'convolutional'],
+    ['fix8:AP_TRN:AP_WRAP', 'fix8', 'convolutional'],
+    ['int8-narrow', 'int8', 'transformer'],
+    ['fix8', 'pot8k2', 'transformer'],
+  ])(
+    'in words of the real width loses no bit, activations %s, weights %s, %s',
+    async (...[activations, weights, net]) => {
+      const shape =
+        net === 'transformer'
+          ? { model: transformer, dims: [6, 16] }
+          : { model: convolutional, dims: [4, 9, 9] };
+      const flags = [...STAND_INS, ...SANITIZERS];
+      const { output, status } = await replay({ ...shape, activations, weights, flags, types: 'ap_fixed' });
+      expect(output).toBe(`${EQUAL.output}0 values lost bits\n`);
+      expect(status).toBe(0);
+    },
+  );
+
+  it('takes and gives ap_fixed values whose bits are the codes', async () => {
+    const x = randomInput([4, 6, 16]);
+    const { lowered } = await integerModel(transformer, { x }, { activations: 'fix8', weights: 'fix8' });
+    const inputs = new Map([['x', [1, 6, 16]]]);
+    const files = writeCpp(lowered.program, { name: 'net', inputs, types: 'ap_fixed' });
+    const folder = mkdtempSync(join(root, 'build-'));
+    const path = (name: string): string => join(folder, name);
+    writeFileSync(path('net.h'), files.header);
+    writeFileSync(path('net.cpp'), files.source);
+    writeFileSync(path('main.cpp'), FIXED_MAIN);
+    const flags = [...WARNINGS, ...STAND_INS, path('net.cpp'), path('main.cpp'), '-o', path('main')];
+    expect(spawnSync(compiler!, flags, { encoding: 'utf8' }).stderr).toBe('');
+    expect(spawnSync(path('main'), { encoding: 'utf8' })).toMatchObject({
+      stdout: '96 equal\n0 values lost bits\n',
+    });
+  });
+
   it('reports a value that differs', async () => {
     const build = { model: transformer, dims: [6, 16], activations: 'uint8', weights: 'int8', flags: [] };
     expect(await replay(build, true)).toMatchObject({ output: '6 samples, 1 values differ\n', status: 1 });
@@ -136,20 +198,38 @@ describe.skipIf(compiler === undefined)('compiled C++', () => {
 });
 
 describe('writeCpp', () => {
-  it('names vendor types with their modes when all formats are fixed point', async () => {
+  it('contains integer arithmetic only, and no heap', async () => {
     const x = randomInput([1, 4, 9, 9]);
     const formats = { activations: 'fix8', weights: 'fix8' };
     const { lowered } = await integerModel(convolutional, { x }, formats);
     const files = writeCpp(lowered.program, { name: 'a net', inputs: new Map([['x', [1, 4, 9, 9]]]) });
-    expect(files.header).toMatch(/using x_t = ap_fixed<8, \d, AP_RND_CONV, AP_SAT>;/);
     expect(files.source).toContain('namespace a_net');
     expect(files.source).not.toMatch(/\bnew\b|malloc|std::vector/);
+    expect(files.source + files.header).not.toContain('ap_');
     const integers = files.source.slice(
       files.source.indexOf('void run_codes'),
       files.source.indexOf('void run('),
     );
     expect(integers).toContain('convolution<');
     expect(integers).not.toMatch(/float|double/);
+  });
+
+  it('declares words of the real width, and ap_fixed types with their modes', async () => {
+    const x = randomInput([1, 4, 9, 9]);
+    const types = 'ap_fixed';
+    const options = { name: 'net', inputs: new Map([['x', [1, 4, 9, 9]]]), types } as const;
+    const fixed = await integerModel(convolutional, { x }, { activations: 'fix6', weights: 'fix5' });
+    const files = writeCpp(fixed.lowered.program, options);
+    expect(files.header).toMatch(/using x_t = ap_fixed<6, -?\d, AP_RND_CONV, AP_SAT>;/);
+    expect(files.header).toMatch(/void run_codes\(const ap_int<6>\* x, /);
+    expect(files.header).toContain('void run_fixed(const x_t* x_fixed');
+    expect(files.source).toMatch(/const ap_int<5> Conv_c1_weight\[\]/);
+    const { bits } = accumulatorWidths(fixed.lowered.program)[0]!;
+    expect(files.source).toContain(`convolution<ap_int<${bits}>, ap_int<6>`);
+    const affine = await integerModel(convolutional, { x });
+    const header = writeCpp(affine.lowered.program, options).header;
+    expect(header).toContain('void run_codes(const ap_uint<8>* x');
+    expect(header).not.toContain('run_fixed');
   });
 
   it('keeps no more activations in memory than are alive', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { emitQOperator } from '../../../src/emit/qoperator/index.js';
 import { everyNode, loadTensor, type Model } from '../../../src/onnx/index.js';
 import { toFloat32 } from '../../../src/tensor/index.js';
-import { model } from '../../helpers/model.js';
+import { model, parseText } from '../../helpers/model.js';
 import { emitQdq } from '../../../src/emit/index.js';
 import { type PlanSettings } from '../../../src/plan/index.js';
 import { roundToNearest } from '../../../src/solve/index.js';
@@ -121,6 +121,34 @@ describe('emitQOperator', () => {
     const x = randomInput([2, 6, 16]);
     const [a, b] = [await runModel(float, { x }), await runModel(integer, { x })];
     expect(b.get('y')).toBeAllclose(a.get('y')!, { atol: 0.05, rtol: 0.05 });
+  });
+
+  it.each([
+    ['bias and groups', '(float32[N,4,8,8] x)', 'float32[6,2,3,3]', 'pads=[1,1,1,1], group=2', [2, 4, 8, 8]],
+    ['one spatial axis', '(float32[N,4,9] x)', 'float32[6,4,3]', 'strides=[2]', [2, 4, 9]],
+  ])('writes ConvInteger where the result stays float: %s', async (_, input, weight, attributes, dims) => {
+    const float = parseText(`opset 21 ${input} => (y) {
+      w: ${weight} = random(seed=1, scale=0.3)
+      b: float32[6] = random(seed=2, scale=0.5)
+      c = Conv<${attributes}>(x, w, b)
+      y = Exp(c) }`);
+    const plan = await planObserved(float, { x: randomInput(dims) }, { target: 'generic' });
+    // Nobody asks for the result as codes.
+    const [node] = Object.values(plan.nodes);
+    const open = { ...plan, nodes: { [node!.node]: { ...node!, outputs: [null] } } };
+    const qdq = emitQdq(float, open, roundToNearest(float.graph, open, 'range'));
+    const integer = emitQOperator(qdq);
+    expect(integer.graph.nodes.map((n) => n.opType)).toEqual([
+      'QuantizeLinear',
+      'ConvInteger',
+      'Add',
+      'Cast',
+      'Mul',
+      'Exp',
+    ]);
+    const x = randomInput(dims, 3);
+    const [a, b] = [await runModel(qdq, { x }, 'none'), await runModel(integer, { x })];
+    expect(b.get('y')).toBeAllclose(a.get('y')!, { atol: 0, rtol: 1e-5 });
   });
 
   it('keeps a Relu that the grid does not contain', async () => {
