@@ -38,11 +38,13 @@ const SATURATING_STEPS = 2;
  * that holds the range, reduced while saturation keeps the divergence below ε.
  *
  * @param signed false for values that are never negative: a word without a sign bit
+ * @param widest a longer word is cut to this many bits, from below; its divergence is that of the cut word
  */
 export function informationWordLength(
   sample: Sample,
   { resolution, epsilon }: WordLengthOptions = WORD_LENGTH_DEFAULTS,
   signed = true,
+  widest = Infinity,
 ): WordLength {
   const range = sampleRange(sample);
   const absmax = Math.max(-range.low, range.high);
@@ -70,6 +72,10 @@ export function informationWordLength(
     if (narrower > epsilon) break;
     bits--;
     divergence = narrower;
+  }
+  if (bits > widest) {
+    fraction -= bits - widest;
+    return { bits: widest, fraction, divergence: divergenceOf(widest, fraction) };
   }
   return { bits, fraction, divergence };
 }

@@ -138,6 +138,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   refuseOverwrite(request);
   refuseUnguarded(request);
   checkFormOptions(request.emit, request.form ?? {});
+  refuseIntegerThresholds(request);
   const { loaded: even, equalization } = await loadEqualized(request, ctx);
   const { spec } = request.statistics ?? {};
   const { loaded: dense, permutation = undefined } =
@@ -529,6 +530,16 @@ function refuseUnguarded({ solving, avoidSaturation, accumulator }: QuantizeRequ
     'E_USAGE',
     `distillation moves codes over the whole grid, which ${avoidSaturation ? '--avoid-saturation' : '--accumulator'} forbids`,
     'Give one of the two.',
+  );
+}
+
+/** Thresholds on activations compare floats. */
+function refuseIntegerThresholds({ emit, activationSparsity }: QuantizeRequest): void {
+  if (activationSparsity === undefined || !isIntegerForm(emit)) return;
+  throw new FxqError(
+    'E_USAGE',
+    `activation thresholds compare floats in front of layers, and the form ${emit} has no float between layers`,
+    'Choose --emit qdq or qoperator, or leave out --activation-sparsity.',
   );
 }
 

@@ -134,7 +134,12 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
     };
     await add(
       'drop',
-      () => cheapest(maxDrop.max, judge, `the drop of ${maxDrop.metric}, with ${STANDARD_ERRORS} standard errors,`),
+      () =>
+        cheapest(
+          maxDrop.max,
+          judge,
+          `the drop of ${maxDrop.metric}, with ${STANDARD_ERRORS} standard errors,`,
+        ),
       async (assignment) => ({ drop: { metric: maxDrop.metric, ...(await drop(await write(assignment))) } }),
     );
   }

@@ -44,9 +44,7 @@ export function assignWordLengths(
   const size = (name: string, sample: Sample): { format: FixedFormat; word: WordLength } | undefined => {
     const format = openFixed(name);
     if (format === undefined) return undefined;
-    const found = informationWordLength(sample, options, format.signed);
-    const excess = Math.max(found.bits - WIDEST, 0);
-    const word = { ...found, bits: found.bits - excess, fraction: found.fraction - excess };
+    const word = informationWordLength(sample, options, format.signed, WIDEST);
     const { signed, rounding, overflow } = format;
     const fraction = keepsPoint ? word.fraction : undefined;
     return { format: fixedPoint({ bits: word.bits, signed, rounding, overflow, fraction }), word };

@@ -44,10 +44,12 @@ function wordSection({ resolution, epsilon, weights, activations }: WordLengthEv
     ...weights.map((w) => ({ ...w, kind: 'weight', note: `${w.elements} weights` })),
     ...activations.map((a) => ({ ...a, kind: 'activation', note: '' })),
   ];
+  const cut = words.filter((w) => w.divergence > epsilon).length;
+  const but = cut === 0 ? '' : ` ${cut} would need longer words than there are and exceed it.`;
   const more = words.length > ROW_LIMIT ? ` The first ${ROW_LIMIT} of ${words.length}:` : '';
   return {
     title: 'Word lengths',
-    lead: `Smallest words with a KL divergence of at most ${epsilon} at ${resolution} bins; weights take ${bits.toFixed(2)} bits on average.${more}`,
+    lead: `Smallest words with a KL divergence of at most ${epsilon} at ${resolution} bins; weights take ${bits.toFixed(2)} bits on average.${but}${more}`,
     columns: [left('tensor'), left(''), right('W'), right('F'), right('KL'), left('')],
     rows: words
       .slice(0, ROW_LIMIT)

@@ -49,6 +49,15 @@ describe('informationWordLength', () => {
     expect(informationWordLength({ values, counts })).toEqual(informationWordLength({ values: repeated }));
   });
 
+  it('cuts a word that would be too wide, and says what that does to the divergence', () => {
+    const options = { resolution: 100, epsilon: 1e-3 };
+    const whole = informationWordLength({ values: weights }, options);
+    const cut = informationWordLength({ values: weights }, options, true, whole.bits - 3);
+    expect(cut).toMatchObject({ bits: whole.bits - 3, fraction: whole.fraction - 3 });
+    expect(cut.divergence).toBeGreaterThan(1e-3);
+    expect(informationWordLength({ values: weights }, options, true, whole.bits)).toEqual(whole);
+  });
+
   it('gives a constant-zero tensor the shortest word', () => {
     expect(informationWordLength({ values: new Float32Array(8) })).toEqual({
       bits: 2,

@@ -95,6 +95,14 @@ it('reports zeros of both models, and what could be left out', async () => {
   expect(formatSection(activationSection(activations))).toMatch(/Predicted, not\s+measured/);
 }, 60_000);
 
+it.each(['integer', 'cpp'] as const)('is refused where nothing is float: %s', async (emit) => {
+  const wanted = { ...request('vit', 'cett=0.1'), emit };
+  await expect(quantize(wanted, createContext())).rejects.toMatchObject({
+    code: 'E_USAGE',
+    message: expect.stringContaining(`the form ${emit} has no float between layers`) as string,
+  });
+});
+
 it('needs data', async () => {
   const { statistics: _none, ...rest } = request('vit', 'cett=0.1');
   await expect(quantize(rest, createContext())).rejects.toThrow(/chosen on data/);
