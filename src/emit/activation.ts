@@ -13,13 +13,12 @@ export interface Codes {
 }
 
 /**
- * Element type of an activation's codes, and the opset it needs. Nothing is saved by packing what is not stored, and
- * runtimes compute on bytes at the narrowest: onnxruntime 1.30 has no kernels for activations of 4 bits and cannot load
- * a 4-bit QuantizeLinear behind a Relu or Clip.
+ * Element type of an activation's codes. Nothing is saved by packing what is not stored, and runtimes compute on bytes at
+ * the narrowest: onnxruntime 1.30 has no kernels for activations of 4 bits and cannot load a 4-bit QuantizeLinear behind a
+ * Relu or Clip.
  */
-export function activationStorage(format: NumberFormat): { readonly dtype: DType; readonly opset: number } {
-  const { integer, bits, signed, dtype, opset, onnx } = format;
-  return integer && onnx === 'qdq' && bits < 8 ? integerStorage(8, signed) : { dtype, opset };
+function activationStorage({ integer, bits, signed, dtype, onnx }: NumberFormat): DType {
+  return integer && onnx === 'qdq' && bits < 8 ? integerStorage(8, signed).dtype : dtype;
 }
 
 /**
@@ -58,7 +57,7 @@ export function quantizePair(
         nodes: [...there.nodes, back],
         initializers: [
           [scale, tensor('float32', [], [quantization.scale[0] ?? 1])],
-          [codes.zeroPoint, tensor(activationStorage(format).dtype, [], [quantization.zeroPoint[0] ?? 0])],
+          [codes.zeroPoint, tensor(activationStorage(format), [], [quantization.zeroPoint[0] ?? 0])],
           ...there.initializers,
         ],
       };
@@ -148,7 +147,7 @@ function gridLimits(
   { scale, zeroPoint }: ActivationQuantization,
 ): [number, number] | undefined {
   if (!format.integer) return undefined;
-  const type = integerRange(activationStorage(format).dtype);
+  const type = integerRange(activationStorage(format));
   if (format.high === type.high && format.low - type.low <= 1) return undefined;
   const limit = (code: number): number => Math.fround((code - (zeroPoint[0] ?? 0)) * (scale[0] ?? 1));
   return [limit(format.low), limit(format.high)];

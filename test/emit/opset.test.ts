@@ -7,8 +7,8 @@ it.each([
   [{ activations: 'uint16' }, 21],
   [{ weights: 'int4' }, 21],
   [{ weights: 'int2' }, 25],
-  // Codes of activations are bytes at the narrowest.
-  [{ activations: 'uint4' }, 13],
+  // Codes of activations are bytes at the narrowest, but not those of constants beside them.
+  [{ activations: 'uint4' }, 21],
   [{ weights: 'e4m3' }, 19],
   [{ granularity: { block: 32 } }, 21],
   [{ activations: 'dynamic', weights: 'float' }, 13],
