@@ -2,7 +2,7 @@
  * Integer arithmetic on real models: bit for bit between the interpreter, the runtime and compiled C++, and what number
  * formats cost in accuracy. Prints the tables of docs/fixed-point.md.
  *
- * Usage: npm run bench -- fixed-point FOLDER [bits] [formats] [points] [hot] [widths] [adapt] [model …]
+ * Usage: npm run bench -- fixed-point FOLDER [bits] [formats] [defaults] [points] [hot] [widths] [adapt] [words] [model …]
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,10 @@ import { toFloat32, type Tensor } from '../src/tensor/index.js';
 import { integerBenchModel, testInputs, type IntegerBench } from './integer-models.js';
 import { BINARY_POINT_METHODS } from '../src/report/index.js';
 import { MODELS, modelsFolder, type BenchModel } from './models.js';
+import { quantizeRequest, type Changes } from './request.js';
 import { score } from './scores.js';
+import { createContext } from '../src/core/index.js';
+import { quantize } from '../src/pipeline/index.js';
 
 const NAMES = ['ic-resnet8', 'cifar-resnet20', 'kws-dscnn', 'vww-mobilenet', 'fashion-vit'];
 const SAMPLES = 200;
@@ -145,6 +148,34 @@ async function formatCosts(chosen: readonly BenchModel[]): Promise<void> {
       cells.push((await score(folder, model, path))[0]!.value.toFixed(2));
     }
     console.log(`| ${activations}, ${weights}, ${fit} | ${cells.join(' | ')} |`);
+  }
+}
+
+/** What `fxq quantize --weights fixN --activations fixN --emit integer` gives, all else by default, and with changes. */
+const COMMANDS: readonly (readonly [format: string, label: string, changes: Changes])[] = [
+  ['fix8', 'defaults', {}],
+  ['fix8', 'one F a tensor', { plan: { granularity: 'tensor' } }],
+  ['fix8', 'one F a tensor, learned', { plan: { granularity: 'tensor' }, binaryPoint: 'learned' }],
+  ['fix6', 'defaults', {}],
+  ['fix6', 'learned points', { binaryPoint: 'learned' }],
+];
+
+async function defaultsTable(chosen: readonly BenchModel[]): Promise<void> {
+  console.log('\nfxq quantize --emit integer --weights FORMAT --activations FORMAT, score\n');
+  console.log(`| format | | ${chosen.map((m) => m.name).join(' | ')} |`);
+  console.log(`| --- | --- | ${chosen.map(() => '---').join(' | ')} |`);
+  const path = join(temporary, 'command.onnx');
+  for (const [format, label, changes] of COMMANDS) {
+    const cells: string[] = [];
+    for (const model of chosen) {
+      const plan = { target: 'integer', weights: format, activations: format, ...changes.plan } as const;
+      await quantize(
+        quantizeRequest(folder, model, path, { ...changes, emit: 'integer', plan }),
+        createContext(),
+      );
+      cells.push((await score(folder, model, path))[0]!.value.toFixed(2));
+    }
+    console.log(`| ${[format, label, ...cells].join(' | ')} |`);
   }
 }
 
@@ -295,14 +326,56 @@ async function adaptTable(chosen: readonly BenchModel[]): Promise<void> {
   }
 }
 
+/** AdaPT's words for weights and activations against the same widths everywhere, rounded up. */
+async function wordsTable(chosen: readonly BenchModel[]): Promise<void> {
+  console.log('\nAdaPT word lengths of weights and activations against uniform ones; one F a tensor\n');
+  console.log(
+    '| model | resolution | bits of weights, of activations | cut at 16 | score | uniform weights, activations: score |',
+  );
+  console.log('| --- | --- | --- | --- | --- | --- |');
+  const base = { activations: 'fix8', weights: 'fix8', granularity: 'tensor' } as const;
+  const path = join(temporary, 'words.onnx');
+  const scoreOf = async (bench: IntegerBench, model: BenchModel): Promise<number> => {
+    writeModel(bench.emitted.model, path);
+    return (await score(folder, model, path))[0]!.value;
+  };
+  for (const model of chosen) {
+    for (const resolution of [12, 40, 100]) {
+      const wordLength = { resolution, epsilon: EPSILON };
+      const bench = await integerBenchModel(folder, model, { ...base, wordLength });
+      const { weights, activations } = bench.words!;
+      const elements = weights.reduce((sum, w) => sum + w.elements, 0);
+      const ofWeights = weights.reduce((sum, w) => sum + w.bits * w.elements, 0) / elements;
+      const ofActivations = activations.reduce((sum, a) => sum + a.bits, 0) / activations.length;
+      const [w, a] = [Math.round(ofWeights), Math.round(ofActivations)];
+      const uniform = await integerBenchModel(folder, model, {
+        ...base,
+        weights: `fix${w}`,
+        activations: `fix${a}`,
+      });
+      const cells = [
+        model.name,
+        resolution,
+        `${ofWeights.toFixed(2)}, ${ofActivations.toFixed(2)}`,
+        [...weights, ...activations].filter(({ divergence }) => divergence > EPSILON).length,
+        (await scoreOf(bench, model)).toFixed(2),
+        `${w}, ${a}: ${(await scoreOf(uniform, model)).toFixed(2)}`,
+      ];
+      console.log(`| ${cells.join(' | ')} |`);
+    }
+  }
+}
+
 const words = process.argv.slice(3);
 const TABLES = {
   bits: bitForBit,
   formats: formatCosts,
+  defaults: defaultsTable,
   points: pointTable,
   hot: hotTable,
   widths: accumulatorTable,
   adapt: adaptTable,
+  words: wordsTable,
 } as const;
 const wantedTables = (Object.keys(TABLES) as (keyof typeof TABLES)[]).filter(
   (table) => words.every((word) => !(word in TABLES)) || words.includes(table),

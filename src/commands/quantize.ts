@@ -20,6 +20,7 @@ const KEYS: FlagKeys = {
   emit: ['quantize', 'emit'],
   'cpp-types': ['quantize', 'cppTypes'],
   accumulator: ['quantize', 'accumulator'],
+  'accumulator-overflow': ['quantize', 'accumulatorOverflow'],
   'weight-range': ['quantize', 'weightRange'],
   'binary-point': ['quantize', 'binaryPoint'],
   'word-length': ['quantize', 'wordLength'],
@@ -265,6 +266,11 @@ export default class Quantize extends BaseCommand {
       helpValue: 'BITS',
       description:
         'With --emit integer or cpp: bits that no sum of products may exceed; weights get coarser where needed.',
+    }),
+    'accumulator-overflow': Flags.string({
+      helpValue: 'POLICY',
+      description:
+        'With --emit integer or cpp, what becomes of sums beyond --accumulator (32 bits where it is not given): split (partial sums in 64 bits), detect (refused when samples show one), or drop-bits (coarser weights). [default: split; drop-bits with --accumulator]',
     }),
     'external-data': Flags.boolean({
       allowNo: true,

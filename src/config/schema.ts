@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { RANGE_METHODS } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
-import { CPP_TYPES, FORMS, type CppTypes, type Form } from '../emit/index.js';
+import { ACCUMULATOR_OVERFLOWS, CPP_TYPES, FORMS, type CppTypes, type Form } from '../emit/index.js';
 import { parseFormat } from '../formats/index.js';
 import { PRESETS, TARGETS, type NodeMatch, type PresetName, type TargetName } from '../plan/index.js';
 import { EQUALIZATIONS } from '../rewrite/index.js';
@@ -101,6 +101,7 @@ const quantize = z.strictObject({
   emit: z.enum(keys<Form>(FORMS)).exactOptional(),
   cppTypes: z.enum(keys<CppTypes>(CPP_TYPES)).exactOptional(),
   accumulator: z.int().min(8).max(32).exactOptional(),
+  accumulatorOverflow: z.enum(ACCUMULATOR_OVERFLOWS).exactOptional(),
   weightRange: z.enum(['auto', 'range', 'mse']).exactOptional(),
   binaryPoint: z.enum(BINARY_POINT_METHODS).exactOptional(),
   wordLength: z.enum(['given', 'information']).exactOptional(),

@@ -15,6 +15,7 @@ import {
   type Effort,
   type SparsityTarget,
 } from '../solve/index.js';
+import { formSettings } from './form-settings.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
 
@@ -112,6 +113,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     emit,
     cppTypes,
     accumulator,
+    accumulatorOverflow,
     weightRange,
     effort,
     importance,
@@ -133,8 +135,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
     plan: planSettings(config),
     emit: emit ?? 'qdq',
-    ...(cppTypes === undefined ? {} : { form: { cppTypes } }),
-    ...(accumulator === undefined ? {} : { accumulator }),
+    ...formSettings(emit ?? 'qdq', { cppTypes, accumulator, accumulatorOverflow }),
     ranges: rangeSettings(config),
     weightRange: weightRange ?? 'auto',
     ...formatSettings(config),

@@ -4,7 +4,13 @@ import { describeNode, feedInputs, type Model } from '../onnx/index.js';
 import { type Plan, type ValueTypes } from '../plan/index.js';
 import { type Tensor } from '../tensor/index.js';
 import { cIdentifier, testVectors, writeCpp, type CppTypes } from './cpp/index.js';
-import { emitInteger, interpret, type CalibratedRanges, type EmittedIntegers } from './integer/index.js';
+import {
+  emitInteger,
+  interpret,
+  refuseOverflow,
+  type CalibratedRanges,
+  type EmittedIntegers,
+} from './integer/index.js';
 import { emitQOperator } from './qoperator/index.js';
 import { emitQdq, type SolvedWeights } from './qdq.js';
 
@@ -33,7 +39,7 @@ export interface EmissionInput {
   readonly name: string;
   /** Real ranges seen in calibration, by activation id. */
   readonly calibrated?: CalibratedRanges;
-  /** Single samples that the C++ test bench replays. */
+  /** Single samples: the C++ test bench replays them, and overflows are looked for on them. */
   readonly samples: readonly ReadonlyMap<string, Tensor>[];
   readonly options?: FormOptions;
 }
@@ -42,7 +48,19 @@ export interface EmissionInput {
 export interface FormOptions {
   /** What integers are declared as in C++. */
   readonly cppTypes?: CppTypes;
+  /** Bits beyond which sums of products on the samples are refused. */
+  readonly detectBeyond?: number;
 }
+
+/**
+ * What becomes of sums that need more bits than they may have: partial sums move to a wider accumulator, the model is
+ * refused when samples show one, or weights drop bits until no input can cause one (Das et al., arXiv 1802.00930).
+ */
+export const ACCUMULATOR_OVERFLOWS = ['split', 'detect', 'drop-bits'] as const;
+export type AccumulatorOverflow = (typeof ACCUMULATOR_OVERFLOWS)[number];
+
+/** Bits of an accumulator where no other width is given. */
+export const ACCUMULATOR_BITS = 32;
 
 /**
  * Refuses options that the form has no use for.
@@ -84,6 +102,8 @@ export async function emitModel(form: Form, input: EmissionInput): Promise<Emiss
   if (form === 'qdq') return { model: emitQdq(model, plan, solved), files: [] };
   if (form === 'qoperator') return { model: emitQOperator(emitQdq(model, plan, solved)), files: [] };
   const emitted = await emitInteger(model, plan, solved, types, calibrated);
+  const { detectBeyond } = input.options ?? {};
+  if (detectBeyond !== undefined) refuseOverflow(emitted.program, detectBeyond, input.samples);
   const table = {
     name: tablePath(input.name),
     content: `${JSON.stringify(emitted.table, null, 2)}\n`,

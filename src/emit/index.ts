@@ -8,11 +8,14 @@ export {
   type CppTypes,
 } from './cpp/index.js';
 export {
+  ACCUMULATOR_BITS,
+  ACCUMULATOR_OVERFLOWS,
   FORMS,
   checkFormOptions,
   emitModel,
   isIntegerForm,
   tablePath,
+  type AccumulatorOverflow,
   type CompanionFile,
   type Emission,
   type EmissionInput,

@@ -18,7 +18,7 @@ export function calibratedRanges(plan: Plan, statistics: Statistics): Calibrated
   );
 }
 
-/** Samples that the C++ test bench replays. */
+/** Samples that the C++ test bench replays and overflows are looked for on. */
 const REPLAYED = 16;
 
 /** The first calibration samples, one at a time, in float32; none without data. */
@@ -28,7 +28,8 @@ export async function samplesToReplay(
   ctx: Context,
 ): Promise<ReadonlyMap<string, Tensor>[]> {
   if (spec === undefined) {
-    const message = 'the C++ test bench has no vectors: they are taken from --data, and none was given';
+    const message =
+      'there are no samples for the C++ test bench or to look for overflows: they are taken from --data, and none was given';
     ctx.note({ level: 'info', code: 'no-vectors', message });
     return [];
   }

@@ -189,7 +189,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     types: loaded.types,
     name: outputName(request.out),
     calibrated: calibrated.ranges,
-    samples: request.emit === 'cpp' ? await samplesToReplay(loaded.model, spec, ctx) : [],
+    samples: needsSamples(request) ? await samplesToReplay(loaded.model, spec, ctx) : [],
     ...(request.form === undefined ? {} : { options: request.form }),
   });
   checkAbort(ctx);
@@ -531,6 +531,10 @@ function refuseUnguarded({ solving, avoidSaturation, accumulator }: QuantizeRequ
     `distillation moves codes over the whole grid, which ${avoidSaturation ? '--avoid-saturation' : '--accumulator'} forbids`,
     'Give one of the two.',
   );
+}
+
+function needsSamples({ emit, form }: QuantizeRequest): boolean {
+  return emit === 'cpp' || form?.detectBeyond !== undefined;
 }
 
 /** Thresholds on activations compare floats. */

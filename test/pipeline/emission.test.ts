@@ -56,6 +56,12 @@ async function agreement(a: string, b: string): Promise<number> {
 }
 
 describe('quantize', () => {
+  it('refuses sums beyond a width that samples show', async () => {
+    const settings = { target: 'integer', weights: 'dfp16', activations: 'dfp16' };
+    const wanted = { ...request('wide.onnx', 'integer', settings), form: { detectBeyond: 32 } };
+    await expect(quantize(wanted, ctx)).rejects.toThrow(/sample \d+ needs an accumulator of 3\d bits/);
+  });
+
   it('declares what C++ computes with as asked for, and refuses to without C++', async () => {
     const settings = { target: 'integer', weights: 'fix6', activations: 'fix6' };
     const form = { cppTypes: 'ap_fixed' } as const;

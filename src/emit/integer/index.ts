@@ -8,6 +8,7 @@ export {
   type RangeOf,
 } from './accumulator.js';
 export { broadcastDims, broadcastIndex, type Codes } from './codes.js';
+export { refuseOverflow } from './detect-overflow.js';
 export { emitInteger, type EmittedIntegers } from './emit.js';
 export { fitAccumulators, narrowLayers, type FittedPlan } from './fit-accumulators.js';
 export { interpret, type AccumulatorPeak, type InterpreterResult } from './interpret.js';
