@@ -1,7 +1,7 @@
 /**
  * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
  * [--bits 4,3,2] [--activations float,uint8] [--solvers nearest,gptq,descent] [--efforts fast,balanced] [--seeds 3]
- * [--importance] [--equalize smooth] [--wide 'node or /expression/']; prints a table. Nodes named by --wide keep int8. Each
+ * [--importance] [--equalize smooth] [--wide 'node or /expression/'] [--method auto]; prints a table. Nodes named by --wide keep int8. Each
  * seed draws seven eighths of the calibration rows, and the positions that Gram matrices take.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import { createContext } from '../src/core/index.js';
 import { openDataSet } from '../src/data/index.js';
 import { feedInputs, readModel } from '../src/onnx/index.js';
-import { quantize } from '../src/pipeline/index.js';
+import { quantize, type QuantizeRequest } from '../src/pipeline/index.js';
 import { type EqualizeRequest } from '../src/rewrite/index.js';
 import { type Effort } from '../src/solve/index.js';
 import { inFolder, MODELS, modelsFolder, type BenchModel } from './models.js';
@@ -31,6 +31,7 @@ const { values, positionals } = parseArgs({
     importance: { type: 'boolean', default: false },
     equalize: { type: 'string' },
     wide: { type: 'string' },
+    method: { type: 'string', default: 'auto' },
   },
 });
 const folder = modelsFolder();
@@ -85,6 +86,7 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
     const request = quantizeRequest(folder, withDrawnRows(model, available), out, {
       solving: { effort: effort as Effort, importance: values.importance },
       plan: { weights: `int${bits}`, activations, solver, nodes: wideNodes },
+      ranges: { method: values.method as QuantizeRequest['ranges']['method'] },
       ...(steps === undefined ? {} : { equalize: { steps, alpha: 'auto', insert: false } }),
     });
     await quantize(request, createContext({ seed, threads: Number(values.threads) }));

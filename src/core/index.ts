@@ -1,4 +1,4 @@
-/** core: what every folder may use — errors, seeded randomness, hashes, safe file writing, the run's context. */
+/** core: what every folder may use — errors, seeded randomness, hashes, safe file writing, threads, the run's context. */
 export { EXIT, FxqError, assert, required, type ErrorCode } from './errors.js';
 export { createRng, type Rng } from './rng.js';
 export { canonicalJson, hashValue, sha256 } from './hash.js';
