@@ -168,7 +168,13 @@ async function defaultsTable(chosen: readonly BenchModel[]): Promise<void> {
   for (const [format, label, changes] of COMMANDS) {
     const cells: string[] = [];
     for (const model of chosen) {
-      const plan = { target: 'integer', weights: format, activations: format, ...changes.plan } as const;
+      const plan = {
+        target: 'integer',
+        solver: 'auto',
+        weights: format,
+        activations: format,
+        ...changes.plan,
+      } as const;
       await quantize(
         quantizeRequest(folder, model, path, { ...changes, emit: 'integer', plan }),
         createContext(),

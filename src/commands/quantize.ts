@@ -160,7 +160,7 @@ export default class Quantize extends BaseCommand {
     solver: Flags.string({
       helpValue: 'NAME',
       description:
-        'How weights are rounded: nearest, gptq, descent (over the whole grid), adaround, lowrank, adaquant, nupes ' +
+        'How weights are rounded: nearest, stochastic, gptq, descent (over the whole grid), adaround, lowrank, adaquant, nupes ' +
         '(powerN), block (several layers at once), or auto (where there are data, descent below 8 bits and for sums of powers of two, nupes for powerN). [default: auto]',
     }),
     effort: Flags.string({

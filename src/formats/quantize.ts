@@ -14,18 +14,23 @@ export interface Quantized extends GroupParameters {
   readonly codes: Int32Array;
 }
 
-/** Codes of float values: encode(value / scale), the quotient rounded to float32 as in ONNX. */
+/**
+ * Codes of float values: encode(value / scale), the quotient rounded to float32 as in ONNX.
+ *
+ * @param dither added to every quotient; uniform in [−1/2, 1/2) it makes rounding to nearest stochastic
+ */
 export function quantize(
   format: NumberFormat,
   values: ArrayLike<number>,
   grouping: Grouping,
   parameters: GroupParameters,
+  dither?: () => number,
 ): Quantized {
   const codes = new Int32Array(values.length);
   for (let i = 0; i < codes.length; i++) {
     const group = grouping.of(i);
     const x = Math.fround((values[i] as number) / (parameters.scale[group] as number));
-    codes[i] = format.encode(x, parameters.zeroPoint[group]);
+    codes[i] = format.encode(dither === undefined ? x : x + dither(), parameters.zeroPoint[group]);
   }
   return { codes, ...parameters };
 }

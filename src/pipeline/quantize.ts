@@ -29,6 +29,7 @@ import { GRADIENT_OPSET } from '../program/index.js';
 import { type EqualizeReport, type EqualizeRequest } from '../rewrite/index.js';
 import {
   BLOCK_SOLVER,
+  isSolverName,
   findSaturation,
   findWeightedLayers,
   isWorthSolving,
@@ -169,7 +170,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     const weights =
       plan === rounded.plan
         ? rounded.weights
-        : roundToNearest(loaded.model.graph, plan, calibrated.choice.weightRange);
+        : roundToNearest(loaded.model.graph, plan, calibrated.choice.weightRange, ctx.seed);
     return correctSolutions(
       loaded.model,
       await solveLayers(loaded.model, plan, weights, spec, request.solving, ctx),
@@ -296,9 +297,7 @@ async function loadEqualized(
 function asksForSolver({ solver, weights, nodes }: PlanSettings): boolean {
   const rules: readonly NodeRule[] = [{ match: {}, solver, weights }, ...nodes];
   if (rules.some(({ sparsity }) => typeof sparsity === 'object')) return true;
-  const named = rules.some(
-    (rule) => rule.solver !== undefined && rule.solver !== 'nearest' && rule.solver !== 'auto',
-  );
+  const named = rules.some(({ solver: name = 'auto' }) => isSolverName(name));
   const isNarrow = (format = 'float'): boolean => format !== 'float' && isWorthSolving(format);
   return (
     named || (rules.some((rule) => rule.solver === 'auto') && rules.some((rule) => isNarrow(rule.weights)))
@@ -427,7 +426,7 @@ function solve(
   ctx: Context,
 ): SolvedPlan {
   const progress = ctx.start('Rounding weights');
-  const weights = roundToNearest(model.graph, plan, choice.weightRange);
+  const weights = roundToNearest(model.graph, plan, choice.weightRange, ctx.seed);
   // The integer forms store weights so that no processor saturates.
   const saturation = isIntegerForm(request.emit) ? [] : findSaturation(model.graph, plan, weights);
   progress.finish(`Rounded ${weights.size} weights`);
@@ -447,7 +446,7 @@ function solve(
     guarded[risk.initializer] = { ...weight, minimumScale };
   }
   const safer = { ...plan, weights: guarded };
-  const rounded = roundToNearest(model.graph, safer, choice.weightRange);
+  const rounded = roundToNearest(model.graph, safer, choice.weightRange, ctx.seed);
   return { plan: safer, weights: rounded, saturation: findSaturation(model.graph, safer, rounded) };
 }
 
@@ -475,7 +474,7 @@ async function fitWidths(
     solved: solved.weights,
   };
   const fitted = await fitAccumulators(input, accumulator, (plan) =>
-    roundToNearest(model.graph, plan, choice.weightRange),
+    roundToNearest(model.graph, plan, choice.weightRange, ctx.seed),
   );
   if (fitted.narrowed.size > 0) {
     const layers = [...fitted.narrowed].map(([node, channels]) => `${node} (${channels})`).join(', ');

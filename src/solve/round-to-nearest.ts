@@ -1,5 +1,5 @@
 /** Rounding to nearest for every weight of a plan: no data needed, the baseline all solvers are measured against. */
-import { required } from '../core/index.js';
+import { FxqError, createRng, required } from '../core/index.js';
 import {
   WHOLE_TENSOR,
   byBlock,
@@ -9,8 +9,10 @@ import {
   quantize,
   raiseScale,
   type FitMethod,
+  type FixedFormat,
   type GroupParameters,
   type Grouping,
+  type NumberFormat,
 } from '../formats/index.js';
 import { everyConstant, loadTensor, type Graph } from '../onnx/index.js';
 import {
@@ -27,8 +29,14 @@ import { toFloat32 } from '../tensor/index.js';
  *
  * @param plan   weights with scales keep them, those without get theirs by `method`
  * @param method `range` covers the largest weight, `mse` clips where that lowers the squared error
+ * @param seed   of weights whose rounding is `stochastic`: up or down with a chance that grows with the distance
  */
-export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map<string, SolvedWeight> {
+export function roundToNearest(
+  graph: Graph,
+  plan: Plan,
+  method: FitMethod,
+  seed = 0,
+): Map<string, SolvedWeight> {
   const solved = new Map<string, SolvedWeight>();
   const constants = everyConstant(graph);
   for (const weight of Object.values(plan.weights)) {
@@ -46,11 +54,29 @@ export function roundToNearest(graph: Graph, plan: Plan, method: FitMethod): Map
       ...fitted,
       scale: fitted.scale.map((s, i) => raiseScale(settled, s, minimumScale[i] ?? 0)),
     };
-    const { codes, scale, zeroPoint } = quantize(settled, values, grouping, parameters);
+    const dither = weight.solver === STOCHASTIC ? ditherFor(settled, initializer, seed) : undefined;
+    const { codes, scale, zeroPoint } = quantize(settled, values, grouping, parameters, dither);
     const chosen = settled.name === format.name ? {} : { format: settled.name };
     solved.set(initializer, { initializer, ...chosen, codes, scale, zeroPoint });
   }
   return solved;
+}
+
+/** Rounding that is right on average: the expected value of a code is the weight. */
+export const STOCHASTIC = 'stochastic';
+
+/** @throws FxqError E_FORMAT for formats whose codes are not nearest integers of a range */
+function ditherFor(format: NumberFormat, initializer: string, seed: number): () => number {
+  const { rounding = 'AP_RND_CONV' } = format as Partial<FixedFormat>;
+  if (!format.integer || !format.uniform || rounding !== 'AP_RND_CONV') {
+    throw new FxqError(
+      'E_FORMAT',
+      `'${initializer}' has format ${format.name}, which is not rounded to the nearest integer of a range`,
+      'Choose an integer or fixed-point format, or --solver nearest.',
+    );
+  }
+  const rng = createRng(seed).fork(`stochastic ${initializer}`);
+  return () => rng.uniform() - 0.5;
 }
 
 /** Scales that the plan has already, learned binary points for example. */

@@ -1,4 +1,5 @@
 /** The table of solvers. A new one is one file and one row here. */
+import { STOCHASTIC } from './round-to-nearest.js';
 import { descent, type DescentOptions } from './descent.js';
 import { gptq } from './gptq.js';
 import { adaQuant } from './learned/ada-quant.js';
@@ -60,6 +61,7 @@ export const TAKES_GAPS: ReadonlySet<string> = new Set<SolverName>(['gptq', 'des
 export const SOLVER_CHOICES = [
   'auto',
   'nearest',
+  STOCHASTIC,
   ...(Object.keys(SOLVERS) as LayerSolver[]),
   BLOCK_SOLVER,
 ] as const;
