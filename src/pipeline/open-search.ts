@@ -1,6 +1,6 @@
 /** The first half of a search: model, statistics and data opened, and the study that sensitivities are asked about. */
 import { type RangeSettings, type Statistics } from '../calibrate/index.js';
-import { type Context } from '../core/index.js';
+import { FxqError, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { opsetForSettings } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
@@ -12,6 +12,7 @@ import {
   type NodeRule,
   type PlanSettings,
 } from '../plan/index.js';
+import { GRADIENT_OPSET } from '../program/index.js';
 import {
   openCache,
   openStudy,
@@ -51,7 +52,7 @@ const BATCH = 32;
 /** Loads, calibrates, and opens the study. */
 export async function openSearch(request: StudyRequest, ctx: Context): Promise<OpenSearch> {
   const settings = { ...request.plan, nodes: [...request.plan.nodes, ...widestFormats(request.axes)] };
-  const loaded = await loadModel(request.model, opsetForSettings(settings), ctx);
+  const loaded = await loadDifferentiable(request.model, opsetForSettings(settings), ctx);
   for (const note of loaded.notes) ctx.note(note);
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const source = { kind: 'data', spec: request.data } as const;
@@ -82,6 +83,17 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
     ctx,
   );
   return { ...open, loaded, statistics };
+}
+
+/** The model at an opset that has gradients, or at the one formats need where it cannot be raised so far. */
+async function loadDifferentiable(path: string, opset: number, ctx: Context): Promise<LoadedModel> {
+  try {
+    return await loadModel(path, Math.max(opset, GRADIENT_OPSET), ctx);
+  } catch (error) {
+    // Measured losses do without gradients; whatever needs them says so.
+    if (!(error instanceof FxqError) || error.code !== 'E_OPSET') throw error;
+    return loadModel(path, opset, ctx);
+  }
 }
 
 /** Layers whose rules fix formats have no choice there. */

@@ -153,6 +153,37 @@ describe('search', () => {
     expect(budget?.written).toBeGreaterThan(0);
   });
 
+  it('keeps budgets on several costs at once: declared energy, measured time, bytes', async () => {
+    const { maxLoss: _loss, ...rest } = request;
+    const mac = { '8x8': 0.2, '4x8': 0.1, '3x8': 0.09, '32x32': 4 };
+    const hardware = { name: 'onnxruntime-cpu', sparse: [], energy: { mac, byte: 10 } };
+    const wanted = ['energy=60%@int8', 'latency=110%@int8', 'size=60%@int8'];
+    const found = await search(
+      {
+        ...rest,
+        out: join(folder, 'costs.json'),
+        hardware,
+        sensitivity: 'gram',
+        budgets: wanted.map(parseBudget),
+        cache: join(folder, 'times'),
+      },
+      createContext(),
+    );
+    const budget = found.points.find((p) => p.name === 'budget');
+    for (const [cost, share] of [
+      ['energy', 0.6],
+      ['latency', 1.1],
+      ['size', 0.6],
+    ] as const) {
+      expect(budget?.costs[cost]).toBeGreaterThan(0);
+      expect(budget?.costs[cost]).toBeLessThanOrEqual(share * (found.references.int8[cost] ?? 0));
+    }
+    const silent = { ...hardware, energy: { mac: { '8x8': 0.2 }, byte: 10 } };
+    await expect(
+      search({ ...rest, hardware: silent, budgets: [parseBudget('energy=60%@int8')] }, createContext()),
+    ).rejects.toMatchObject({ code: 'E_CONFIG', message: expect.stringMatching(/declares no energy of/) });
+  });
+
   it('compares sensitivities with the measured one', () => {
     const [measured, ...cheap] = file.sensitivities ?? [];
     expect(measured?.method).toBe('measured');

@@ -4,6 +4,8 @@ import { SENSITIVITIES, type SensitivityName } from './methods.js';
 import { rankAgreement, splitHalfReliability, type RankAgreement } from './ranks.js';
 import { type Sensitivity, type Study } from './study.js';
 
+const NO_GRADIENTS: ReadonlySet<string> = new Set(['E_UNSUPPORTED', 'E_OPSET']);
+
 /** Rank correlations, from −1 to 1. */
 export interface RankSummary {
   /** Of the layers at the same candidate, mean over candidates: which layer is the delicate one. */
@@ -46,7 +48,7 @@ export async function compareSensitivities(
   return compared;
 }
 
-/** A model may use an operator that has no gradient; that is no reason to end a search by measured losses. */
+/** A model may have no gradients (an operator, an old opset); that is no reason to end a search by measured losses. */
 async function compareWith(
   method: SensitivityName,
   study: Study,
@@ -56,7 +58,7 @@ async function compareWith(
   try {
     return describe(await SENSITIVITIES[method](study, ctx), measured);
   } catch (error) {
-    if (!(error instanceof FxqError) || error.code !== 'E_UNSUPPORTED') throw error;
+    if (!(error instanceof FxqError) || !NO_GRADIENTS.has(error.code)) throw error;
     return { method, missing: error.message };
   }
 }
