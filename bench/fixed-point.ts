@@ -346,7 +346,7 @@ async function wordsTable(chosen: readonly BenchModel[]): Promise<void> {
     return (await score(folder, model, path))[0]!.value;
   };
   for (const model of chosen) {
-    for (const resolution of [12, 40, 100]) {
+    for (const resolution of [12, 40]) {
       const wordLength = { resolution, epsilon: EPSILON };
       const bench = await integerBenchModel(folder, model, { ...base, wordLength });
       const { weights, activations } = bench.words!;
