@@ -25,6 +25,7 @@ export class GraphEditor {
   readonly #producer = new Map<string, Node>();
   readonly #consumers = new Map<string, Set<Node>>();
   readonly #taken: Set<string>;
+  readonly #counts = new Map<string, number>();
   /** Place of each node in the order of the source. */
   readonly #position: Map<Node, number>;
   #changed = false;
@@ -93,7 +94,10 @@ export class GraphEditor {
   /** A name no value or node of the graph has, derived from `base`. */
   uniqueName(base: string): string {
     let name = base;
-    for (let i = 1; this.#taken.has(name); i++) name = `${base}_${i}`;
+    // Names are never given back, so counting goes on where it stopped.
+    let count = this.#counts.get(base) ?? 0;
+    while (this.#taken.has(name)) name = `${base}_${++count}`;
+    this.#counts.set(base, count);
     this.#taken.add(name);
     return name;
   }

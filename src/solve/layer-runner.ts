@@ -61,28 +61,31 @@ export async function openRunner(threads: number): Promise<LayerRunner> {
 
 const ENTRY = new URL('./layer-worker.js', import.meta.url);
 
-/** Jobs in the queue of a thread, so that it need not wait for the next one. */
+/** Jobs in the queue of another thread, so that it need not wait for the next one. */
 const AHEAD = 2;
 
-/** Runners in threads of their own, one a processor; each job goes to the one with the fewest. */
-export function startRunners(threads: number): LayerRunner {
-  const runners = Array.from({ length: threads }, () => ({
-    thread: startThread<LayerJob, LayerSolution>(ENTRY),
-    busy: 0,
-  }));
+/** Runners in this thread and in others beside it, one a processor; a job goes to the one with the fewest. */
+export async function openRunners(threads: number): Promise<LayerRunner> {
+  // Others first: they load their modules while this thread does something else.
+  const others = Array.from({ length: threads - 1 }, () => {
+    const thread = startThread<LayerJob, LayerSolution>(ENTRY);
+    return { solve: (job: LayerJob) => thread.request(job), close: () => thread.close(), lanes: AHEAD };
+  });
+  const runners = [...others, await openRunner(1)].map((runner) => ({ runner, busy: 0 }));
+  const roomOf = ({ runner, busy }: (typeof runners)[number]): number => 1 - busy / runner.lanes;
   return {
-    lanes: AHEAD * threads,
+    lanes: runners.reduce((sum, { runner }) => sum + runner.lanes, 0),
     async solve(job) {
-      const runner = runners.reduce((best, r) => (r.busy < best.busy ? r : best));
-      runner.busy++;
+      const chosen = runners.reduce((best, r) => (roomOf(r) > roomOf(best) ? r : best));
+      chosen.busy++;
       try {
-        return await runner.thread.request(job);
+        return await chosen.runner.solve(job);
       } finally {
-        runner.busy--;
+        chosen.busy--;
       }
     },
     async close() {
-      await Promise.all(runners.map(({ thread }) => thread.close()));
+      await Promise.all(runners.map(({ runner }) => runner.close()));
     },
   };
 }

@@ -19,8 +19,8 @@ import { measureRowWeights } from './importance/row-weights.js';
 import { findWeightedLayers, type WeightedLayer } from './layers.js';
 import {
   openRunner,
+  openRunners,
   solverOf,
-  startRunners,
   threadCount,
   workOf,
   worthThreads,
@@ -112,7 +112,7 @@ export async function solveWeights(
     // Front to back, a layer waits for the one before.
     const threads = threadCount(ctx.threads);
     const isSpread = atOnce && worthThreads(part, threads);
-    const runner = isSpread ? startRunners(threads) : await openRunner(ctx.threads);
+    const runner = isSpread ? await openRunners(threads) : await openRunner(ctx.threads);
     const collector = createCollector(model, plan, solver, settings, runner, ctx);
     try {
       if (atOnce) await solveOnePass(model, part, data, collector, settings.effort, rowsOf, ctx);
