@@ -276,7 +276,7 @@ function opsetOfRequest({ plan, binaryPoint, wordLength, solving }: QuantizeRequ
   return Math.max(
     opsetForSettings(plan),
     learns ? GRADIENT_OPSET : 0,
-    wordLength === undefined ? 0 : parseFormat('fix16').opset,
+    wordLength === undefined ? 0 : Math.max(parseFormat('fix16').opset, parseFormat('fix2').opset),
   );
 }
 

@@ -21,6 +21,8 @@ import { type LoadedModel } from './load-model.js';
 
 /** The widest word: integer operands and QuantizeLinear have up to 16 bits. */
 const WIDEST = 16;
+/** The widest of a weight beside activations that are quantized at run time, which operators take as bytes. */
+const WIDEST_DYNAMIC = 8;
 
 export interface SizedPlan {
   readonly plan: Plan;
@@ -41,10 +43,14 @@ export function assignWordLengths(
   options: WordLengthOptions,
   keepsPoint: boolean,
 ): SizedPlan {
-  const size = (name: string, sample: Sample): { format: FixedFormat; word: WordLength } | undefined => {
+  const size = (
+    name: string,
+    sample: Sample,
+    widest: number,
+  ): { format: FixedFormat; word: WordLength } | undefined => {
     const format = openFixed(name);
     if (format === undefined) return undefined;
-    const word = informationWordLength(sample, options, format.signed, WIDEST);
+    const word = informationWordLength(sample, options, format.signed, widest);
     const { signed, rounding, overflow } = format;
     const fraction = keepsPoint ? word.fraction : undefined;
     return { format: fixedPoint({ bits: word.bits, signed, rounding, overflow, fraction }), word };
@@ -54,10 +60,15 @@ export function assignWordLengths(
   const layers = new Map(
     searchLayers(model, types, planned).map((layer) => [layer.layer.weight, layer] as const),
   );
+  const dynamic = new Set(
+    Object.values(planned.nodes)
+      .filter((n) => n.decision === 'dynamic')
+      .flatMap((n) => Object.values(n.weights)),
+  );
   const weights: WeightWord[] = [];
   const sizedWeights = Object.entries(planned.weights).map(([name, weight]) => {
     const values = toFloat32(loadTensor(required(constants.get(name), name), name));
-    const sized = size(weight.format, { values });
+    const sized = size(weight.format, { values }, dynamic.has(name) ? WIDEST_DYNAMIC : WIDEST);
     if (sized === undefined) return [name, weight] as const;
     const layer = layers.get(name);
     if (layer !== undefined)
@@ -78,7 +89,7 @@ export function assignWordLengths(
     const [first] = members;
     if (first === undefined || members.some((m) => m.range?.method === 'given')) continue;
     const sample = asSample(distributionOf(sketchOf(members, statistics)));
-    const sized = size(first.format, sample);
+    const sized = size(first.format, sample, WIDEST);
     if (sized === undefined) continue;
     sizedTies.set(tie, sized.format.name);
     activations.push({ tensor: first.value, ...sized.word });

@@ -133,7 +133,8 @@ function roleOf(node: Node, scope: Scope): NodeRole {
     node,
     role,
     why: isWide ? `${usual}; lookup tables keep ${TABLE_FORMAT} unless a rule names another format` : usual,
-    formats: isWide ? { ...formats, weights: TABLE_FORMAT } : formats,
+    // A solver for the format asked for may not be one for the table's.
+    formats: isWide ? { ...formats, weights: TABLE_FORMAT, solver: 'auto' } : formats,
     activations,
     weights,
     outputRequired: support.output === 'required',

@@ -1,13 +1,17 @@
 /** Binary points and word lengths chosen by the quantize program, and what the report says of them. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
+import { openSession } from '../../src/engine/index.js';
+import { writeModel } from '../../src/onnx/index.js';
+import { tensor, writeNpy } from '../../src/tensor/index.js';
 import { parseFormat } from '../../src/formats/index.js';
 import { quantize, readManifest, report, type QuantizeRequest } from '../../src/pipeline/index.js';
 import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
 import { evidenceSections, formatSection, type FormatEvidence } from '../../src/report/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
+import { model } from '../helpers/model.js';
 
 const folder = temporaryFolder();
 const MODEL = 'fixtures/fashion-cnn/cnn.onnx';
@@ -105,6 +109,38 @@ describe('binary points', () => {
 });
 
 describe('word lengths by information', () => {
+  it('raises the opset as far as the shortest word needs', async () => {
+    const signs = model`
+      opset 17
+      (float32[N,4] x) => (float32[N,3] y) {
+        w: float32[4,3] = {1, -1, 1, -1, 1, 1, -1, 1, -1, -1, 1, -1}
+        y = MatMul(x, w)
+      }`;
+    const [file, data] = [join(folder, 'signs.onnx'), join(folder, 'signs.npy')];
+    writeModel(signs, file);
+    writeFileSync(
+      data,
+      writeNpy(
+        tensor(
+          'float32',
+          [16, 4],
+          Float32Array.from({ length: 64 }, (_, i) => Math.sin(i)),
+        ),
+      ),
+    );
+    const changes = {
+      model: file,
+      statistics: { kind: 'data', spec: { path: data } },
+      wordLength: { resolution: 100, epsilon: 0.01 },
+    } as const;
+    const { plan, model: written } = await quantize(
+      request('words.onnx', fixed(8), changes),
+      createContext(),
+    );
+    expect(parseFormat(plan.weights.w?.format ?? '').bits).toBeLessThan(4);
+    await (await openSession(written)).release();
+  });
+
   const words = (
     options: Partial<PlanSettings>,
     resolution: number,

@@ -212,6 +212,9 @@ describe('planQuantization', () => {
     const usual = await plan(m, { weights: 'int4' });
     expect([usual.weights.table?.format, usual.weights.w?.format]).toEqual(['int8', 'int4']);
     expect(usual.nodes.Gather_e?.why).toContain('lookup tables keep int8');
+    // What solves power grids cannot round to int8.
+    const powers = await plan(m, { weights: 'power4', solver: 'nupes' });
+    expect([powers.weights.w?.solver, powers.weights.table?.solver]).toEqual(['nupes', 'auto']);
     const asked = await plan(m, {
       weights: 'int4',
       nodes: [{ match: { opType: 'Gather' }, weights: 'int4' }],
