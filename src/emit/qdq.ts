@@ -187,7 +187,7 @@ class QdqEmitter {
       return;
     }
     if (plan.decision === 'dynamic') {
-      this.#add(this.#dynamic.emit({ ...renamed, outputs }, this.#dynamicWeights(node, plan)));
+      this.#add(this.#dynamic.emit({ ...renamed, outputs }, this.#dynamicWeights(plan)));
       return;
     }
     const inputs = renamed.inputs.map((name, i) => this.#operand(node, plan, i) ?? name);
@@ -265,23 +265,12 @@ class QdqEmitter {
     return required(this.#scope.constants.get(initializer), `initializer ${initializer}`);
   }
 
-  /** Codes as bytes, which is all that the operators with run-time parameters take. */
-  #dynamicWeights(node: Node, plan: NodePlan): DynamicWeight[] {
-    return Object.values(plan.weights).map((name) => {
-      const format = parseFormat(required(this.#plan.weights[name], name).format);
-      const { integer, low, high } = format;
-      if (!integer || low < -128 || high > (low < 0 ? 127 : 255))
-        throw new FxqError(
-          'E_FORMAT',
-          `${node.opType} '${node.name}' multiplies bytes with activations quantized at run time; the codes of ${format.name} weights are none`,
-          'Choose integer weights of 8 bits or fewer (--weights int8), or --activations float.',
-        );
-      return {
-        name,
-        solved: this.#solvedWeight(name),
-        dtype: low < 0 ? 'int8' : 'uint8',
-        dims: this.#stored(name).dims,
-      };
-    });
+  #dynamicWeights(plan: NodePlan): DynamicWeight[] {
+    return Object.values(plan.weights).map((name) => ({
+      name,
+      solved: this.#solvedWeight(name),
+      dtype: parseFormat(required(this.#plan.weights[name], name).format).dtype,
+      dims: this.#stored(name).dims,
+    }));
   }
 }

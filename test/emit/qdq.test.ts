@@ -303,27 +303,6 @@ describe('dynamic quantization', () => {
     expect(await auditKernels(quantized)).toMatchObject({ integer: 2, float: 0 });
   });
 
-  it.each(['int4', 'int3', 'uint4', 'int2', 'pot4k1'])(
-    'multiplies codes of %s weights as bytes',
-    async (weights) => {
-      const quantized = await quantizeFixed(dense, { activations: 'dynamic', weights });
-      expect(await auditKernels(quantized)).toMatchObject({ integer: 2, float: 0 });
-      for (const output of ['y', 'z'])
-        expect(await sqnrAgainst(dense, quantized, input([16, 8]), output)).toBeGreaterThan(
-          weights === 'int2' ? 1 : 6,
-        );
-    },
-  );
-
-  it.each(['nf4', 'power4', 'e4m3', 'int16'])(
-    'refuses %s weights, whose codes are no bytes',
-    async (weights) => {
-      await expect(quantizeFixed(dense, { activations: 'dynamic', weights })).rejects.toThrow(
-        new RegExp(`multiplies bytes .* the codes of ${weights} weights are none`),
-      );
-    },
-  );
-
   it('serves convolutions with groups and biases', async () => {
     const m = model`
       opset 17
