@@ -45,14 +45,14 @@ export async function collect(
   const { shard, elements = DEFAULT_ELEMENTS } = options;
   const elementsPerSample = Math.ceil(elements / data.samples);
   const values = [...new Set(names)].sort();
-  const layouts = await inspectValues(model, values, data);
+  // Where activations stay float there is nothing to look at, and no reason to run the model.
+  const layouts = values.length === 0 ? new Map<string, ValueLayout>() : await inspectValues(model, values, data);
   const tapped = tapModel(model, layouts, elementsPerSample);
   const batch = tapped.taps.every((tap) => tap.batched) ? await batchFor(data, layouts) : 1;
   const all = cutBlocks(data.samples, Math.max(data.batchSize(batch), data.sequence));
   const blocks = shard === undefined ? all : shardBlocks(all, shard);
   const samples = blocks.reduce((sum, { from, to }) => sum + to - from, 0);
   const progress = ctx.start('Calibrating', samples);
-  // Where activations stay float there is nothing to look at, and no reason to run the model.
   const sketches = values.length === 0 ? [] : await observeAll(tapped, data, blocks, ctx, progress);
   progress.finish();
   noteSpecial(sketches, ctx);
