@@ -46,7 +46,8 @@ export async function collect(
   const elementsPerSample = Math.ceil(elements / data.samples);
   const values = [...new Set(names)].sort();
   // Where activations stay float there is nothing to look at, and no reason to run the model.
-  const layouts = values.length === 0 ? new Map<string, ValueLayout>() : await inspectValues(model, values, data);
+  const layouts =
+    values.length === 0 ? new Map<string, ValueLayout>() : await inspectValues(model, values, data);
   const tapped = tapModel(model, layouts, elementsPerSample);
   const batch = tapped.taps.every((tap) => tap.batched) ? await batchFor(data, layouts) : 1;
   const all = cutBlocks(data.samples, Math.max(data.batchSize(batch), data.sequence));
