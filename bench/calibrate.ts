@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { collect } from '../src/calibrate/index.js';
@@ -89,7 +90,9 @@ async function printMemory(folder: string, name = '', samples = ''): Promise<voi
   const bench = MODELS.find((m) => m.name === name);
   if (bench === undefined) return;
   await runCalibration(await subject(folder, bench, Number(samples)));
-  console.log(process.resourceUsage().maxRSS / 1024);
+  // Not maxRSS, which Linux carries over from the process that started this one.
+  const peak = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  console.log(Number(peak) / 1024);
 }
 
 async function main(): Promise<void> {
