@@ -1,6 +1,6 @@
 /** The machine-readable table beside an integer model: formats, binary points, ranges, modes, accumulators. */
 import { countShiftAdds, parseFormat, type ShiftAddCount } from '../../formats/index.js';
-import { type Plan, type SolvedWeight } from '../../plan/index.js';
+import { type Plan, type SolvedWeight, type WeightQuantization } from '../../plan/index.js';
 import { storageType } from './onnx-writer.js';
 import { type CodeValue, type IntegerProgram } from './program.js';
 import { resultWord } from './rescale.js';
@@ -27,8 +27,19 @@ export interface WeightRow {
   readonly name: string;
   readonly format: string;
   readonly bits: number;
+  readonly signed: boolean;
+  /** One a channel, or one for all. */
+  readonly scales: readonly number[];
+  readonly zeroPoints: readonly number[];
   /** One a scale; only where all scales are powers of two. */
   readonly binaryPoints?: readonly number[];
+  /** Real values that the format can hold at the widest scale. */
+  readonly range: readonly [low: number, high: number];
+  /** The mode of the format; solvers may choose other codes than it gives. */
+  readonly rounding: string;
+  /** As planned: `nearest`, `auto`, `descent` … */
+  readonly solver: string;
+  readonly overflow: string;
   /** Shifts and additions in place of multiplications, for sums of powers of two. */
   readonly shiftAdds?: ShiftAddCount;
 }
@@ -50,9 +61,7 @@ export function integerTable(
   return {
     version: 1,
     values: [...program.values.values()].map(valueRow),
-    weights: Object.entries(plan.weights).map(([name, { format }]) =>
-      weightRow(name, format, solved.get(name)),
-    ),
+    weights: Object.values(plan.weights).map((weight) => weightRow(weight, solved.get(weight.initializer))),
     accumulators: accumulatorWidths(program, calibrated),
   };
 }
@@ -76,14 +85,28 @@ function valueRow(value: CodeValue): ValueRow {
   };
 }
 
-function weightRow(name: string, formatName: string, solved: SolvedWeight | undefined): WeightRow {
+function weightRow(
+  { initializer: name, format: formatName, solver }: WeightQuantization,
+  solved: SolvedWeight | undefined,
+): WeightRow {
   const format = parseFormat(formatName);
-  const points = Array.from(solved?.scale ?? [], (scale) => -Math.log2(scale));
+  const { rounding, overflow } = resultWord(format);
+  const scales = Array.from(solved?.scale ?? []);
+  const zeroPoints = Array.from(solved?.zeroPoint ?? []);
+  const points = scales.map((scale) => -Math.log2(scale));
+  const ends = (code: number): number[] => scales.map((scale, i) => (code - (zeroPoints[i] ?? 0)) * scale);
   const variant = /^pot\d+([kt])/.exec(formatName)?.[1] as 'k' | 't' | undefined;
   return {
     name,
     format: formatName,
     bits: format.bits,
+    signed: format.signed,
+    scales,
+    zeroPoints,
+    range: [Math.min(0, ...ends(format.low)), Math.max(0, ...ends(format.high))],
+    rounding,
+    solver,
+    overflow,
     ...(points.length > 0 && points.every(Number.isInteger) ? { binaryPoints: points } : {}),
     ...(variant === undefined || solved === undefined
       ? {}

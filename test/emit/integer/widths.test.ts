@@ -142,8 +142,18 @@ describe('integerTable', () => {
     expect(row).toMatchObject({ bits: 8, signed: true, rounding: 'AP_RND_CONV', overflow: 'AP_SAT' });
     expect(row.scale).toBe(2 ** -row.binaryPoint!);
     expect(table.weights.map((w) => w.name)).toEqual(['w', 'v']);
-    for (const { shiftAdds, name } of table.weights) {
-      const count = solved.get(name)!.codes.length;
+    for (const { shiftAdds, name, scales, range, binaryPoints, rounding, overflow } of table.weights) {
+      const { codes, scale, zeroPoint } = solved.get(name)!;
+      expect(scales).toEqual([...scale]);
+      expect(binaryPoints).toEqual(scales.map((s) => -Math.log2(s)));
+      const widest = Math.max(...scales);
+      expect(zeroPoint.every((z) => z === 0)).toBe(true);
+      for (const code of codes) {
+        expect(code * widest).toBeGreaterThanOrEqual(range[0]);
+        expect(code * widest).toBeLessThanOrEqual(range[1]);
+      }
+      expect([rounding, overflow]).toEqual(['AP_RND_CONV', 'AP_SAT']);
+      const count = codes.length;
       expect(shiftAdds!.shifts).toBeLessThanOrEqual(2 * count);
       expect(shiftAdds!.shifts).toBeGreaterThan(count / 2);
     }
