@@ -78,9 +78,13 @@ export async function chooseBinaryPoints(
     return { method: way, plan, weights: FITS[way].weights };
   };
   const chosen = settle(method);
-  const fit = { ranges: FITS[method].ranges, weightRange: FITS[method].weights };
+  const fitOf = (way: BinaryPointMethod): Pick<ChosenPoints, 'ranges' | 'weightRange'> => ({
+    ranges: FITS[way].ranges,
+    weightRange: FITS[way].weights,
+  });
   if (spec === undefined) {
-    if (method !== 'learned') return { ...fit, plan: chosen.plan, evidence: { method, trials: [] } };
+    if (method !== 'learned')
+      return { ...fitOf(method), plan: chosen.plan, evidence: { method, trials: [] } };
     throw new FxqError(
       'E_USAGE',
       'binary points are learned on data, and a statistics file alone was given',
@@ -101,9 +105,25 @@ export async function chooseBinaryPoints(
     candidates.push({ method, plan: result.plan, weights: 'mse' });
   }
   const trials = await compare(candidates, { model, types }, emit, samples, ctx);
-  const plan = candidates.find((c) => c.method === method)?.plan ?? chosen.plan;
-  const evidence = { method, trials, ...(learned === undefined ? {} : { learned }) };
-  return { ...fit, plan, evidence };
+  const kept = method === 'learned' ? bestOnOthers(trials) : method;
+  const plan = candidates.find((c) => c.method === kept)?.plan ?? chosen.plan;
+  const evidence = {
+    method,
+    ...(kept === method ? {} : { kept }),
+    trials,
+    ...(learned === undefined ? {} : { learned }),
+  };
+  return { ...fitOf(kept), plan, evidence };
+}
+
+/** The way with the least error on samples held out (on those seen, where there are no others); learned among equals. */
+export function bestOnOthers(trials: readonly BinaryPointTrial[]): BinaryPointMethod {
+  const quality = ({ heldOut, fit }: BinaryPointTrial): number => heldOut ?? fit;
+  const best = trials.reduce<BinaryPointTrial | undefined>(
+    (known, trial) => (known !== undefined && quality(known) > quality(trial) ? known : trial),
+    undefined,
+  );
+  return best?.method ?? 'learned';
 }
 
 interface Candidate {

@@ -21,13 +21,14 @@ export function evidenceSections(evidence: FormatEvidence): Section[] {
   ];
 }
 
-function binaryPointSection({ method, trials, learned }: BinaryPointEvidence): Section {
+function binaryPointSection({ method, kept, trials, learned }: BinaryPointEvidence): Section {
   const moved = learned === undefined ? '' : ` Learning moved ${learned.moved} of ${learned.points} points.`;
+  const why = kept === undefined ? '' : ', which does better than learned on samples held out';
   const skipped =
     learned === undefined || learned.skipped.length === 0 ? '' : ` ${learned.skipped.join('; ')}.`;
   return {
     title: 'Binary points',
-    lead: `Chosen: ${method}. Mean SQNR of the outputs on calibration samples, weights rounded to nearest.${moved}${skipped}`,
+    lead: `Chosen: ${kept ?? method}${why}. Mean SQNR of the outputs on calibration samples, weights rounded to nearest.${moved}${skipped}`,
     columns: [left('method'), right('seen'), right('held out')],
     rows: trials.map((trial) => [
       cell(trial.method),

@@ -15,7 +15,10 @@ export interface BinaryPointTrial {
 }
 
 export interface BinaryPointEvidence {
+  /** The way asked for. */
   readonly method: BinaryPointMethod;
+  /** The way whose points were kept, where learned ones lose on samples that learning has not seen. */
+  readonly kept?: BinaryPointMethod;
   readonly trials: readonly BinaryPointTrial[];
   /** Numbers that learning was free to move, and how many it moved. */
   readonly learned?: { readonly points: number; readonly moved: number; readonly skipped: readonly string[] };

@@ -7,6 +7,7 @@ import { openSession } from '../../src/engine/index.js';
 import { writeModel } from '../../src/onnx/index.js';
 import { tensor, writeNpy } from '../../src/tensor/index.js';
 import { parseFormat } from '../../src/formats/index.js';
+import { bestOnOthers } from '../../src/pipeline/binary-points.js';
 import { quantize, readManifest, report, type QuantizeRequest } from '../../src/pipeline/index.js';
 import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
 import { evidenceSections, formatSection, type FormatEvidence } from '../../src/report/index.js';
@@ -62,6 +63,21 @@ describe('binary points', () => {
     const [ranges, exhaustive, learned] = ['ranges', 'exhaustive', 'learned'].map((m) => heldOut(six, m));
     expect(learned).toBeGreaterThan(ranges! + 5);
     expect(learned).toBeGreaterThan(exhaustive! + 5);
+  });
+
+  it('are kept only where they do better on samples that learning has not seen', () => {
+    expect(six.binaryPoints).not.toHaveProperty('kept');
+    const [ranges, exhaustive] = [
+      { method: 'ranges', fit: 7, heldOut: 7.7 },
+      { method: 'exhaustive', fit: 7, heldOut: 8.9 },
+    ] as const;
+    const trials = (heldOut: number) => [ranges, exhaustive, { method: 'learned', fit: 9, heldOut } as const];
+    expect(bestOnOthers(trials(6.6))).toBe('exhaustive');
+    expect(bestOnOthers(trials(8.9))).toBe('learned');
+    const kept = { method: 'learned', kept: 'exhaustive', trials: trials(6.6) } as const;
+    expect(evidenceSections({ binaryPoints: kept })[0]?.lead).toMatch(
+      /^Chosen: exhaustive, which does better/,
+    );
   });
 
   it('are powers of two in the plan and on the grid in the model', () => {
