@@ -62,10 +62,19 @@ export function permuteNetwork(
       fixed.push({ layer: node, why: stream });
       continue;
     }
-    const readers = stream.readers.filter((r) => isAlike(patterns.get(r.node.name), pattern));
+    const sparse = stream.readers.filter((r) => patterns.has(r.node.name));
+    const readers = sparse.filter((r) => isAlike(patterns.get(r.node.name), pattern));
     const scores = readers.map((r) => scoresOf(model, r, required(energies.get(r.node.name), r.node.name)));
     const { order, before, after } = searchPermutation(scores, pattern, rng.fork(`permute ${node}`));
-    for (const r of readers) done.add(r.node.name);
+    // Channels have one order: that of the first pattern.
+    for (const r of sparse) {
+      done.add(r.node.name);
+      if (!readers.includes(r))
+        fixed.push({
+          layer: r.node.name,
+          why: `its channels are ordered for ${formatPattern(pattern)} in '${node}'`,
+        });
+    }
     if (after > before) reordered.push({ stream, order });
     permuted.push({
       layers: readers.map((r) => r.node.name),

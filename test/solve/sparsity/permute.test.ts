@@ -190,6 +190,19 @@ describe('permuteNetwork', () => {
     expect(await permute()).toEqual({ model: found, permuted, fixed });
   });
 
+  test('orders channels once where their readers have different patterns', async () => {
+    const types = await inferValueTypes(residual);
+    const two = new Map([
+      ['expand', parsePattern('2:4')],
+      ['head', parsePattern('1:4')],
+    ]);
+    const mixed = permuteNetwork(residual, types, two, energies, createRng(1));
+    const alone = permuteNetwork(residual, types, new Map([...two].slice(0, 1)), energies, createRng(1));
+    expect(mixed.permuted).toEqual(alone.permuted);
+    expect(mixed.model).toEqual(alone.model);
+    expect(mixed.fixed).toEqual([{ layer: 'head', why: "its channels are ordered for 2:4 in 'expand'" }]);
+  });
+
   test('says which channels keep their order', async () => {
     const only = new Map([['stem', parsePattern('1:3')]]);
     const { model: found, fixed } = permuteNetwork(
