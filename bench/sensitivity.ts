@@ -14,6 +14,7 @@ import {
   outputsOf,
   rankAgreement,
   splitHalfReliability,
+  summarizeRanks,
   type RankAgreement,
   type Sensitivity,
   type SensitivityName,
@@ -96,7 +97,6 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
 
 function ranks(agreement: RankAgreement | undefined): string[] {
   if (agreement === undefined) return ['', ''];
-  const known = agreement.byCandidate.filter(Number.isFinite);
-  const mean = known.reduce((sum, r) => sum + r, 0) / known.length;
-  return [mean.toFixed(3), agreement.overall.toFixed(3)];
+  const { layers, overall } = summarizeRanks(agreement);
+  return [layers?.toFixed(3) ?? '', overall.toFixed(3)];
 }

@@ -82,7 +82,7 @@ export function quantizePair(
 
 const EMPTY: Fragment = { nodes: [], initializers: [] };
 
-/** QuantizeLinear, behind a Clip where the grid is narrower than its element type. */
+/** QuantizeLinear, behind what its grid or the runtime asks for. */
 function quantizeNode(
   fresh: FreshName,
   id: string,
@@ -91,22 +91,39 @@ function quantizeNode(
   raw: string,
   [code, scale, zeroPoint]: readonly string[],
 ): Fragment {
-  const limits = gridLimits(format, quantization);
-  if (!format.integer) return quantizeFloat8(fresh, id, raw, [code ?? '', scale ?? '', zeroPoint ?? '']);
-  const clipped = limits === undefined ? raw : fresh(`${id}_clipped`);
+  const { value, nodes, initializers } = guarded(fresh, id, quantization, format, raw);
   const quantize = node(
     'QuantizeLinear',
-    [clipped, scale ?? '', zeroPoint ?? ''],
+    [value, scale ?? '', zeroPoint ?? ''],
     [code ?? ''],
     {},
-    {
-      name: fresh(`${id}_QuantizeLinear`),
-    },
+    { name: fresh(`${id}_QuantizeLinear`) },
   );
-  if (limits === undefined) return { nodes: [quantize], initializers: [] };
-  const [low, high] = [fresh(`${id}_low`), fresh(`${id}_high`)];
+  return { nodes: [...nodes, quantize], initializers };
+}
+
+/**
+ * The value that QuantizeLinear may read: behind a Clip where the grid is narrower than its element type, and behind a Max
+ * of one operand where that type is an 8-bit float, because onnxruntime (1.30) fuses a Relu or Clip in front of any
+ * QuantizeLinear and cannot load the model where the type is no integer.
+ */
+function guarded(
+  fresh: FreshName,
+  id: string,
+  quantization: ActivationQuantization,
+  format: NumberFormat,
+  raw: string,
+): Fragment & { readonly value: string } {
+  if (!format.integer) {
+    const apart = fresh(`${id}_apart`);
+    return { value: apart, nodes: [keptApart(raw, apart, fresh(`${id}_Max`))], initializers: [] };
+  }
+  const limits = gridLimits(format, quantization);
+  if (limits === undefined) return { ...EMPTY, value: raw };
+  const [clipped, low, high] = [fresh(`${id}_clipped`), fresh(`${id}_low`), fresh(`${id}_high`)];
   return {
-    nodes: [node('Clip', [raw, low, high], [clipped], {}, { name: fresh(`${id}_Clip`) }), quantize],
+    value: clipped,
+    nodes: [node('Clip', [raw, low, high], [clipped], {}, { name: fresh(`${id}_Clip`) })],
     initializers: [
       [low, tensor('float32', [], [limits[0]])],
       [high, tensor('float32', [], [limits[1]])],
@@ -120,25 +137,6 @@ export function keptApart(value: string, result: string, name: string): Node {
 }
 
 /**
- * QuantizeLinear to an 8-bit float. A Max of one operand goes before it: onnxruntime (1.30) fuses a Relu or Clip in front
- * of any QuantizeLinear and cannot load the model where the type is no integer.
- */
-function quantizeFloat8(
-  fresh: FreshName,
-  id: string,
-  raw: string,
-  [code = '', scale = '', zeroPoint = '']: readonly string[],
-): Fragment {
-  const apart = fresh(`${id}_apart`);
-  const quantize = { name: fresh(`${id}_QuantizeLinear`) };
-  const nodes = [
-    keptApart(raw, apart, fresh(`${id}_Max`)),
-    node('QuantizeLinear', [apart, scale, zeroPoint], [code], {}, quantize),
-  ];
-  return { nodes, initializers: [] };
-}
-
-/**
  * Limits of a grid that is narrower than its element type, where QuantizeLinear alone would use codes outside it.
  * A grid that only leaves out the lowest code needs none: one code more on one side is saturation all the same.
  */
@@ -146,7 +144,6 @@ function gridLimits(
   format: NumberFormat,
   { scale, zeroPoint }: ActivationQuantization,
 ): [number, number] | undefined {
-  if (!format.integer) return undefined;
   const type = integerRange(activationStorage(format));
   if (format.high === type.high && format.low - type.low <= 1) return undefined;
   const limit = (code: number): number => Math.fround((code - (zeroPoint[0] ?? 0)) * (scale[0] ?? 1));

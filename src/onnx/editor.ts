@@ -263,6 +263,23 @@ export function namesOf(graph: Graph): Set<string> {
   return names;
 }
 
+/** The graph with other names for some of its own values and constants; subgraphs must not read them. */
+export function renameValues(graph: Graph, names: ReadonlyMap<string, string>): Graph {
+  const renamed = (name: string): string => names.get(name) ?? name;
+  const nodes = graph.nodes.map((node) =>
+    [...node.inputs, ...node.outputs].some((name) => names.has(name))
+      ? { ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }
+      : node,
+  );
+  const valueInfo = new Map(
+    [...graph.valueInfo.values()].map((info): [string, ValueInfo] => {
+      const name = renamed(info.name);
+      return [name, name === info.name ? info : { ...info, name }];
+    }),
+  );
+  return { ...graph, nodes, valueInfo };
+}
+
 /** The node reading other values, in its subgraphs too. */
 export function renameInputs(node: Node, names: ReadonlyMap<string, string>): Node {
   const inputs = node.inputs.map((name) => names.get(name) ?? name);

@@ -1,6 +1,6 @@
 /** onnx: the model in memory, its protobuf form, files, editing and building. Nothing here runs a model. */
 export * from './builder.js';
-export { GraphEditor, namesOf, renameInputs } from './editor.js';
+export { GraphEditor, namesOf, renameInputs, renameValues } from './editor.js';
 export {
   MESSAGE_LIMIT,
   parseModel,

@@ -64,7 +64,7 @@ export function sensitivityCells({ sensitivities = [] }: ParetoFile): string[][]
   const ranks = (of: RankSummary | undefined): string[] => [rank(of?.layers), rank(of?.overall)];
   const rows = sensitivities.map(({ method, forwardPasses, agreement, reliability, missing }) => [
     method,
-    missing ?? (forwardPasses?.toFixed(1) || ''),
+    missing ?? forwardPasses?.toFixed(1) ?? '',
     ...ranks(agreement),
     ...ranks(reliability),
   ]);

@@ -104,7 +104,7 @@ export async function solveWeights(
           model,
           layers,
           data,
-          onePass && settings.effort === 'fast' ? FAST_MOMENTS : MOMENTS_DEFAULTS,
+          settings.effort === 'fast' ? FAST_MOMENTS : MOMENTS_DEFAULTS,
           ctx,
         )
       : undefined;

@@ -1,5 +1,5 @@
 /** Writing factors into a model: its channel groups divided, and the constants around them made up for it. */
-import { loadTensor, namesOf, storeTensor, withGraph, type Model, type ValueInfo } from '../../onnx/index.js';
+import { loadTensor, namesOf, renameValues, storeTensor, withGraph, type Model } from '../../onnx/index.js';
 import { required } from '../../core/index.js';
 import { realsOf, roundReals } from '../constants.js';
 import { type ChannelGroup } from './group.js';
@@ -52,26 +52,13 @@ export function replaceConstants(
 ): Model {
   const { graph } = model;
   const names = freshNames(model, [...values, ...constants.keys()]);
-  const renamed = (name: string): string => names.get(name) ?? name;
   const initializers = new Map(graph.initializers);
   for (const [name, elements] of constants) {
     const before = loadTensor(required(graph.initializers.get(name), name), name);
     initializers.delete(name);
-    initializers.set(renamed(name), storeTensor(roundReals(before, before.dims, elements)));
+    initializers.set(required(names.get(name), name), storeTensor(roundReals(before, before.dims, elements)));
   }
-  const valueInfo = new Map(
-    [...graph.valueInfo.values()].map((info): [string, ValueInfo] => {
-      const name = renamed(info.name);
-      return [name, name === info.name ? info : { ...info, name }];
-    }),
-  );
-  const nodes = graph.nodes.map((node) => {
-    const isTouched = [...node.inputs, ...node.outputs].some((name) => names.has(name));
-    return isTouched
-      ? { ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }
-      : node;
-  });
-  return withGraph(model, { ...graph, nodes, initializers, valueInfo });
+  return withGraph(model, { ...renameValues(graph, names), initializers });
 }
 
 /** `x` → `x_equalized`, also when it was equalized before. */

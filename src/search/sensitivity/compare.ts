@@ -68,12 +68,13 @@ function describe(sensitivity: Sensitivity, reference?: Sensitivity): ComparedSe
   return {
     method: sensitivity.method,
     forwardPasses: sensitivity.work,
-    ...(reference === undefined ? {} : { agreement: summary(rankAgreement(reference, sensitivity)) }),
-    ...(reliability === undefined ? {} : { reliability: summary(reliability) }),
+    ...(reference === undefined ? {} : { agreement: summarizeRanks(rankAgreement(reference, sensitivity)) }),
+    ...(reliability === undefined ? {} : { reliability: summarizeRanks(reliability) }),
   };
 }
 
-function summary({ byCandidate, overall }: RankAgreement): RankSummary {
+/** The mean over the candidates where ranks are known. */
+export function summarizeRanks({ byCandidate, overall }: RankAgreement): RankSummary {
   const known = byCandidate.filter(Number.isFinite);
   const layers = known.reduce((sum, r) => sum + r, 0) / known.length;
   return known.length === 0 ? { overall } : { layers, overall };

@@ -1,5 +1,10 @@
 /** sensitivity: how much the output changes when a layer takes a candidate — measured, or estimated from a backward pass. */
-export { compareSensitivities, type ComparedSensitivity, type RankSummary } from './compare.js';
+export {
+  compareSensitivities,
+  summarizeRanks,
+  type ComparedSensitivity,
+  type RankSummary,
+} from './compare.js';
 export { measureSensitivity } from './measured.js';
 export { SENSITIVITIES, type SensitivityName } from './methods.js';
 export { chooseLoss, lossProbe, sampleLosses, type LossKind } from '../../solve/index.js';

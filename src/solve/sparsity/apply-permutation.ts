@@ -1,5 +1,12 @@
 /** Reordering the channels of streams in a graph: the same network, other neighbours. */
-import { GraphEditor, loadTensor, storeTensor, type Graph, type Node } from '../../onnx/index.js';
+import {
+  GraphEditor,
+  loadTensor,
+  renameValues,
+  storeTensor,
+  type Graph,
+  type Node,
+} from '../../onnx/index.js';
 import { required } from '../../core/index.js';
 import { createArray, type Tensor, type TypedArray } from '../../tensor/index.js';
 import { type ChannelStream } from './channel-stream.js';
@@ -36,23 +43,10 @@ export function permuteChannels(graph: Graph, reordered: readonly ReorderedStrea
       current.set(node, editor.setInput(now, input, result));
     }
   }
-  return renamed(editor.finish(), new Set(reordered.flatMap(({ stream }) => [...stream.values])));
-}
-
-/** `x` → `x_permuted`. No subgraph reads the values of a stream. */
-function renamed(graph: Graph, values: ReadonlySet<string>): Graph {
-  const editor = new GraphEditor(graph);
-  const names = new Map([...values].map((name) => [name, editor.uniqueName(`${name}_permuted`)]));
-  const now = (name: string): string => names.get(name) ?? name;
-  const nodes = graph.nodes.map((node) =>
-    [...node.inputs, ...node.outputs].some((name) => names.has(name))
-      ? { ...node, inputs: node.inputs.map(now), outputs: node.outputs.map(now) }
-      : node,
-  );
-  const valueInfo = new Map(
-    [...graph.valueInfo.values()].map((info) => [now(info.name), { ...info, name: now(info.name) }]),
-  );
-  return { ...graph, nodes, valueInfo };
+  const values = reordered.flatMap(({ stream }) => [...stream.values]);
+  // No subgraph reads the values of a stream.
+  const names = new Map(values.map((name) => [name, editor.uniqueName(`${name}_permuted`)]));
+  return renameValues(editor.finish(), names);
 }
 
 /** Slices of a tensor along one axis in a new order. */
