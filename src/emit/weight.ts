@@ -1,7 +1,12 @@
 /** Stored weights: codes as initializer, and what turns them back into values. */
-import { parseFormat, type NumberFormat } from '../formats/index.js';
+import { type NumberFormat } from '../formats/index.js';
 import { node, type AttributeInput } from '../onnx/index.js';
-import { type Granularity, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
+import {
+  solvedFormat,
+  type Granularity,
+  type SolvedWeight,
+  type WeightQuantization,
+} from '../plan/index.js';
 import { createArray, dtypeCode, tensor, type Tensor } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
 import { storedScale, type ScaleFragment } from './weight-scale.js';
@@ -21,7 +26,7 @@ export function dequantizedWeight(
   result: string,
   apart = false,
 ): Fragment {
-  const format = parseFormat(solved.format ?? quantization.format);
+  const format = solvedFormat(quantization, solved);
   const base = quantization.initializer;
   const codes = fresh(`${base}_quantized`);
   const stored: [string, Tensor] = [codes, codeTensor(format, solved.codes, dims)];

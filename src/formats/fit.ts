@@ -139,12 +139,12 @@ export interface FittedTensor extends GroupParameters {
   readonly format: NumberFormat;
 }
 
-/** Elements that the exponent of a power format is searched on. */
+/** Elements that a format's own parameter is searched on. */
 const SEARCHED = 2 ** 16;
 
 /**
  * Parameters of every group, and the format's own parameter where it has one. With clipped ranges the two depend on each
- * other: the exponent is chosen for whole ranges, then again for the clipped ones, and the better pair is kept.
+ * other: the parameter is chosen for whole ranges, then again for the clipped ones, and the better pair is kept.
  */
 export function fitTensor(
   format: NumberFormat,

@@ -57,6 +57,8 @@ export interface NumberFormat {
   readonly onnx: OnnxForm;
   /** Exponent a of a power format, where it is settled. */
   readonly exponent?: number;
+  /** Levels of a codebook, by code, where they are settled. */
+  readonly levels?: Float32Array;
   /** Code of the level that stands for `x` = value / scale: the nearest, ties to even, saturating, unless documented. */
   encode(x: number, zeroPoint?: number): number;
   /** Level of a code, in units of the scale. */
@@ -70,7 +72,7 @@ export interface NumberFormat {
   /** Scale of least squared error in closed form, which then takes the place of any search; absent for most. */
   leastSquaresScale?(sample: Sample): number;
   /**
-   * The format with its own parameter (a power exponent) chosen for these groups; absent when there is none left open.
+   * The format with its own parameter (a power exponent, a table of levels) chosen for these groups; absent when there is none left open.
    *
    * @param scales of the groups; by their largest magnitudes when absent
    */

@@ -1,6 +1,7 @@
 /** formats: number formats as values — what the codes stand for, how they are scaled, stored and written in ONNX. */
 export { affineInteger, integerStorage } from './affine.js';
 export { binaryPointSlope, chooseBinaryPoint, withFraction, type BinaryPointMethod } from './binary-point.js';
+export { codebookFormat, codebookLevels } from './codebook.js';
 export {
   addAligned,
   dotProduct,
@@ -26,7 +27,8 @@ export {
 export { apFixedType, fixedPoint, fractionFor, unsignedForm, type FixedFormat } from './fixed.js';
 export { type FormatFamily, type NumberFormat, type OnnxForm, type ScaleRule } from './format.js';
 export { WHOLE_TENSOR, byBlock, byChannel, type Grouping } from './grouping.js';
-export { FAMILIES, formatNames, parseFormat } from './parse.js';
+export { kMeans } from './k-means.js';
+export { FAMILIES, formatNames, parseFormat, storedFormat } from './parse.js';
 export { powerFormat } from './power.js';
 export { learnExponent, powerError, searchExponent } from './power-exponent.js';
 export { countShiftAdds, signedDigits, type PotVariant, type ShiftAddCount } from './power-of-two-sums.js';

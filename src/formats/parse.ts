@@ -2,6 +2,7 @@
 import { FxqError, didYouMean } from '../core/index.js';
 import { AFFINE } from './affine.js';
 import { BLOCK_FLOAT, MICROSCALING } from './block.js';
+import { CODEBOOK, codebookFormat } from './codebook.js';
 import { DFP } from './dfp.js';
 import { FEW_LEVELS } from './few-levels.js';
 import { FIXED } from './fixed.js';
@@ -25,6 +26,7 @@ export const FAMILIES = {
   'block-float': BLOCK_FLOAT,
   'normal-float': NORMAL_FLOAT,
   power: POWER,
+  codebook: CODEBOOK,
 } as const satisfies Record<string, FormatFamily>;
 
 const ROWS: readonly FormatFamily[] = Object.values(FAMILIES);
@@ -49,4 +51,14 @@ export function parseFormat(name: string): NumberFormat {
     ...(suggestion === '' ? [] : [suggestion]),
     `Known formats: ${ROWS.map((family) => family.syntax).join('; ')}.`,
   ]);
+}
+
+/**
+ * The format of a stored weight: by its name, and by its table of levels where that was learned.
+ *
+ * @param levels ascending, in units of the scale
+ */
+export function storedFormat(name: string, levels: ArrayLike<number> | undefined): NumberFormat {
+  const format = parseFormat(name);
+  return levels === undefined ? format : codebookFormat(format.bits, levels);
 }

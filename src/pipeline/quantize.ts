@@ -506,6 +506,7 @@ function withWeights(plan: Plan, weights: ReadonlyMap<string, SolvedWeight>): Pl
         format: solved?.format ?? quantization.format,
         scale: Array.from(solved?.scale ?? []),
         zeroPoint: Array.from(solved?.zeroPoint ?? []),
+        ...(solved?.levels === undefined ? {} : { levels: Array.from(solved.levels) }),
       },
     ] as const;
   });

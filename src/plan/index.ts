@@ -5,6 +5,7 @@ export { matchRules, regularExpression } from './match.js';
 export * from './plan.js';
 export type { ValueTypes } from './roles.js';
 export * from './settings.js';
+export { chosenFormat, solvedFormat } from './solved-format.js';
 export { isSymmetric, isSymmetricWeight } from './symmetry.js';
 export { type OperatorSupport, type Role, type Target } from './target.js';
 export { TARGETS, findTarget, type TargetName } from './targets/index.js';

@@ -39,6 +39,8 @@ export interface WeightQuantization extends TensorQuantization {
   readonly solver: string;
   /** Lowest scale of each channel at which the layer's bias still fits into int32; absent where none is at risk. */
   readonly minimumScale?: readonly number[];
+  /** Levels of a codebook, ascending and in units of the scale; absent until they are learned. */
+  readonly levels?: readonly number[];
   /** The pattern a rule asks for, or `dense` where one keeps a pattern out. */
   readonly sparsity?: Sparsity | 'dense';
 }
@@ -87,6 +89,8 @@ export interface SolvedWeight {
   readonly initializer: string;
   /** The planned format with the parameter that was left open (`power4` → `power4a0.62`); absent where nothing was. */
   readonly format?: string;
+  /** Learned levels of a codebook, by code. */
+  readonly levels?: Float32Array;
   /** Row-major in the initializer's own shape. */
   readonly codes: Int32Array;
   readonly scale: Float32Array;

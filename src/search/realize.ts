@@ -14,6 +14,7 @@ import {
 } from '../formats/index.js';
 import { loadTensor, type Model, type TensorType } from '../onnx/index.js';
 import {
+  chosenFormat,
   isSymmetricWeight,
   planQuantization,
   type Granularity,
@@ -172,10 +173,9 @@ function roundWeight(
     symmetric,
   });
   const quantized = quantize(settled, values, grouping, fitted);
-  const chosen = settled.name === format.name ? {} : { format: settled.name };
   return {
     weight: valuesOf(settled, quantized, grouping),
-    solved: { initializer: layer.weight, ...chosen, ...quantized },
+    solved: { initializer: layer.weight, ...chosenFormat(format, settled), ...quantized },
   };
 }
 

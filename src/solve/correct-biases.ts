@@ -4,9 +4,9 @@
  */
 import { checkAbort, required, type Context } from '../core/index.js';
 import { type Batch } from '../engine/index.js';
-import { dequantize, parseFormat } from '../formats/index.js';
+import { dequantize } from '../formats/index.js';
 import { GraphEditor, everyConstant, storeTensor, type Graph, type Model } from '../onnx/index.js';
-import { type Plan, type SolvedWeight } from '../plan/index.js';
+import { solvedFormat, type Plan, type SolvedWeight } from '../plan/index.js';
 import { tensor, toFloat32, type Tensor } from '../tensor/index.js';
 import { biasInitializer, correctedBiases } from './bias.js';
 import { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js';
@@ -202,8 +202,9 @@ function asProblem(graph: Graph, layer: WeightedLayer, moments: Moments): LayerP
 /** What a quantized weight is worth, in the initializer's order. */
 function realTensor({ model, plan, weights }: BiasTask, initializer: string): Tensor {
   const solved = required(weights.get(initializer), `codes of ${initializer}`);
-  const { format, granularity } = required(plan.weights[initializer], initializer);
+  const planned = required(plan.weights[initializer], initializer);
   const { dims } = required(everyConstant(model.graph).get(initializer), `initializer ${initializer}`);
-  const values = dequantize(parseFormat(format), solved, groupingOf(granularity, dims));
+  const grouping = groupingOf(planned.granularity, dims);
+  const values = dequantize(solvedFormat(planned, solved), solved, grouping);
   return tensor('float32', dims, values);
 }

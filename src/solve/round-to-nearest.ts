@@ -5,9 +5,9 @@ import {
   byBlock,
   byChannel,
   fitTensor,
-  parseFormat,
   quantize,
   raiseScale,
+  storedFormat,
   type FitMethod,
   type FixedFormat,
   type GroupParameters,
@@ -16,6 +16,7 @@ import {
 } from '../formats/index.js';
 import { everyConstant, loadTensor, type Graph } from '../onnx/index.js';
 import {
+  chosenFormat,
   isSymmetricWeight,
   type Granularity,
   type Plan,
@@ -43,7 +44,7 @@ export function roundToNearest(
     const { initializer, format: name, granularity, minimumScale = [] } = weight;
     const stored = required(constants.get(initializer), `initializer ${initializer}`);
     const values = toFloat32(loadTensor(stored, initializer));
-    const format = parseFormat(name);
+    const format = storedFormat(name, weight.levels);
     const grouping = groupingOf(granularity, stored.dims);
     const given = givenParameters(weight);
     const { format: settled, ...fitted } =
@@ -56,8 +57,7 @@ export function roundToNearest(
     };
     const dither = weight.solver === STOCHASTIC ? ditherFor(settled, initializer, seed) : undefined;
     const { codes, scale, zeroPoint } = quantize(settled, values, grouping, parameters, dither);
-    const chosen = settled.name === format.name ? {} : { format: settled.name };
-    solved.set(initializer, { initializer, ...chosen, codes, scale, zeroPoint });
+    solved.set(initializer, { initializer, ...chosenFormat(format, settled), codes, scale, zeroPoint });
   }
   return solved;
 }

@@ -1,8 +1,8 @@
 /** Weights of a graph put at the values that their codes stand for. */
 import { required } from '../core/index.js';
-import { dequantize, parseFormat } from '../formats/index.js';
+import { dequantize } from '../formats/index.js';
 import { storeTensor, type Model } from '../onnx/index.js';
-import { type Plan, type SolvedWeight } from '../plan/index.js';
+import { solvedFormat, type Plan, type SolvedWeight } from '../plan/index.js';
 import { tensor } from '../tensor/index.js';
 import { withInitializers } from './moments/walk.js';
 import { groupingOf } from './round-to-nearest.js';
@@ -22,13 +22,10 @@ export function withRoundedWeights(
     model,
     new Map(
       rounded.map((weight) => {
-        const { format, granularity } = required(plan.weights[weight.initializer], weight.initializer);
+        const planned = required(plan.weights[weight.initializer], weight.initializer);
         const { dims } = required(initializers.get(weight.initializer), weight.initializer);
-        const values = dequantize(
-          parseFormat(weight.format ?? format),
-          weight,
-          groupingOf(granularity, dims),
-        );
+        const grouping = groupingOf(planned.granularity, dims);
+        const values = dequantize(solvedFormat(planned, weight), weight, grouping);
         return [weight.initializer, storeTensor(tensor('float32', dims, values))] as const;
       }),
     ),

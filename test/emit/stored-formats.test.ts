@@ -4,6 +4,7 @@ import { emitQdq } from '../../src/emit/index.js';
 import { openSession, withOutputs } from '../../src/engine/index.js';
 import { dequantize, formatNames, parseFormat, tensorBytes } from '../../src/formats/index.js';
 import { tensorBytes as storedBytes, type Model } from '../../src/onnx/index.js';
+import { solvedFormat } from '../../src/plan/index.js';
 import { groupingOf, roundToNearest } from '../../src/solve/round-to-nearest.js';
 import { tensor, toFloat32 } from '../../src/tensor/index.js';
 import { model } from '../helpers/model.js';
@@ -23,7 +24,7 @@ describe.each(formatNames())('%s', (name) => {
     const solved = roundToNearest(float.graph, plan, 'range');
     const weight = solved.get('w')!;
     const grouping = groupingOf(quantization.granularity, [70, 24]);
-    const expected = dequantize(parseFormat(weight.format ?? name), weight, grouping);
+    const expected = dequantize(solvedFormat(quantization, weight), weight, grouping);
 
     const quantized = emitQdq(float, plan, solved);
     const value = quantized.graph.nodes.find((n) => n.opType === 'MatMul')!.inputs[1]!;

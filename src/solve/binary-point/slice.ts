@@ -2,7 +2,7 @@
 import { FxqError, required } from '../../core/index.js';
 import { dequantize, parseFormat } from '../../formats/index.js';
 import { everyConstant, loadTensor, namesRead, type Model, type Node } from '../../onnx/index.js';
-import { type Plan, type SolvedWeight, type ValueTypes } from '../../plan/index.js';
+import { solvedFormat, type Plan, type SolvedWeight, type ValueTypes } from '../../plan/index.js';
 import {
   fakeQuantize,
   inlineModel,
@@ -143,11 +143,9 @@ function quantizedWeight(p: Program, scope: SliceScope, name: string, points: Po
     const w: Tensor = tensor('float32', stored.dims, toFloat32(loadTensor(stored, name)));
     return quantizeAt(p, p.constant(w), spread, open);
   }
-  const { format, granularity } = required(scope.plan.weights[name], name);
-  const values = dequantize(
-    parseFormat(format),
-    required(scope.weights.get(name), name),
-    groupingOf(granularity, stored.dims),
-  );
+  const planned = required(scope.plan.weights[name], name);
+  const solved = required(scope.weights.get(name), name);
+  const grouping = groupingOf(planned.granularity, stored.dims);
+  const values = dequantize(solvedFormat(planned, solved), solved, grouping);
   return p.constant(tensor('float32', stored.dims, values));
 }

@@ -3,7 +3,7 @@ import { required } from '../../core/index.js';
 import { dequantize, parseFormat, type NumberFormat } from '../../formats/index.js';
 import { GraphEditor, everyConstant, loadTensor, type Graph } from '../../onnx/index.js';
 import { roundStraightThrough, type Program, type Value } from '../../program/index.js';
-import { type Granularity, type Plan, type SolvedWeight } from '../../plan/index.js';
+import { solvedFormat, type Granularity, type Plan, type SolvedWeight } from '../../plan/index.js';
 import { roundHalfEven, tensor, toFloat32, type Tensor } from '../../tensor/index.js';
 import { biasInitializer } from '../bias.js';
 import { findWeightedLayers } from '../layers.js';
@@ -72,7 +72,7 @@ export function learnedWeights(
     const users = layers.filter((layer) => layer.weight === initializer);
     const { granularity, minimumScale } = quantization;
     if (users.length === 0 || !isLearnable(format)) {
-      fixed.set(initializer, valuesOf(format, start, granularity, dims));
+      fixed.set(initializer, valuesOf(solvedFormat(quantization, start), start, granularity, dims));
       continue;
     }
     const centred = centredCodes(start, granularity, dims);
