@@ -93,6 +93,7 @@ interface Facts {
   readonly error: LayerError;
   readonly fellBack: boolean;
   readonly exponent?: number;
+  readonly levels?: readonly number[];
 }
 
 function encode({
@@ -103,9 +104,16 @@ function encode({
   scale,
   zeroPoint,
   exponent,
+  levels,
   biasCorrection,
 }: LayerSolution): Uint8Array {
-  const facts: Facts = { solver, error, fellBack, ...(exponent === undefined ? {} : { exponent }) };
+  const facts: Facts = {
+    solver,
+    error,
+    fellBack,
+    ...(exponent === undefined ? {} : { exponent }),
+    ...(levels === undefined ? {} : { levels }),
+  };
   const arrays: [string, Tensor][] = [
     [FACTS, encodeFacts(facts)],
     ['codes', tensor('int32', [codes.length], codes)],

@@ -27,6 +27,7 @@ import {
 } from './quadratic.js';
 import { fitScales, nearestCodes, sumBySet, type ScaleRule } from './scales.js';
 import { factorizeGroups, successiveCodes } from './successive.js';
+import { type TriangularFactor } from './triangular.js';
 
 /** How far descent from one starting point goes. */
 export interface DescendOptions {
@@ -63,6 +64,17 @@ export interface Descended extends QuantizedMatrix {
   readonly cost: Float64Array;
 }
 
+/** What descents of one layer share. */
+export interface DescentTask {
+  readonly problem: LayerProblem;
+  readonly quadratic: Quadratic;
+  readonly settings: DescentOptions;
+  /** Of every group's H, where a start needs them. */
+  readonly factors: readonly TriangularFactor[];
+  readonly product: Product;
+  readonly matrices: Matrices;
+}
+
 /** Solves a layer by descent from several starts. */
 export async function descent(
   problem: LayerProblem,
@@ -70,23 +82,34 @@ export async function descent(
   product: Product = multiply,
   matrices: Matrices = plainMatrices,
 ): Promise<LayerSolution> {
+  const task = await openDescent(problem, options, product, matrices);
+  const nearestMatrix = baseline(problem);
+  return settle(problem, 'descent', await descendFromStarts(task, nearestMatrix), nearestMatrix, product);
+}
+
+export async function openDescent(
+  problem: LayerProblem,
+  options: Partial<DescentOptions>,
+  product: Product,
+  matrices: Matrices,
+): Promise<DescentTask> {
   const settings = { ...DESCENT_DEFAULTS, ...options };
   const [hw] = await productsByGroup(problem, problem.moments.gram, [problem.weight], product);
   const quadratic = quadraticOf(problem, settings.damping, hw);
   const usesGptq = settings.starts.includes('gptq') || settings.restarts > 0;
   const factors = usesGptq ? await factorizeGroups(quadratic, problem.cols, true, matrices) : [];
-  const nearestMatrix = baseline(problem);
+  return { problem, quadratic, settings, factors, product, matrices };
+}
+
+/** The cheapest end of all starts and restarts, for every set of rows that shares scales. */
+export async function descendFromStarts(
+  task: DescentTask,
+  nearestMatrix: QuantizedMatrix,
+): Promise<Descended> {
+  const { problem, quadratic, settings, factors, matrices } = task;
   let best: Descended | undefined;
   const consider = async (start: QuantizedMatrix): Promise<void> => {
-    const difference = distance(dequantize(problem, start), quadratic.reference);
-    const [moved] = await productsByGroup(problem, quadratic.gram, [difference], product);
-    const found = descend(
-      problem,
-      quadratic,
-      start,
-      settings,
-      plusSlope(quadratic, required(moved, 'a product')),
-    );
+    const found = await descendFrom(task, start);
     best = best === undefined ? found : cheaperBySet(problem, best, found);
   };
   for (const rule of settings.scales) {
@@ -102,7 +125,22 @@ export async function descent(
     await consider(
       await successiveCodes(problem, quadratic, required(best, 'a first descent'), factors, matrices),
     );
-  return settle(problem, 'descent', required(best, 'a start of the descent'), nearestMatrix, product);
+  return required(best, 'a start of the descent');
+}
+
+/** Descends from given codes. */
+export async function descendFrom(task: DescentTask, start: QuantizedMatrix): Promise<Descended> {
+  return descend(task.problem, task.quadratic, start, task.settings, await gradientFrom(task, start));
+}
+
+/** Half the gradient at given codes, [rows × cols]. */
+export async function gradientFrom(
+  { problem, quadratic, product }: DescentTask,
+  start: QuantizedMatrix,
+): Promise<Float64Array> {
+  const difference = distance(dequantize(problem, start), quadratic.reference);
+  const [moved] = await productsByGroup(problem, quadratic.gram, [difference], product);
+  return plusSlope(quadratic, required(moved, 'a product'));
 }
 
 /**

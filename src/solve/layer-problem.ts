@@ -12,6 +12,7 @@ import {
   type ScaleSharing,
   type WeightGrid,
 } from './problem.js';
+import { codebookGrid, isCodebook, storedCodebook } from './codebook.js';
 import { formatOf, powerLevels } from './power-grid.js';
 import { TAKES_GAPS, type SolverName } from './solvers.js';
 import { fromMatrix, matrixSize, scaleLayout } from './weight-layout.js';
@@ -40,6 +41,11 @@ export function isPower({ family }: NumberFormat): boolean {
   return family === 'power';
 }
 
+/** Formats whose codes a solver can choose. */
+export function hasSolver(format: NumberFormat): boolean {
+  return isSolvable(format) || isPower(format) || isCodebook(format);
+}
+
 /**
  * Refuses a solver that cannot choose codes of a format.
  *
@@ -56,11 +62,11 @@ export function checkSolver(solver: SolverName, name: string): void {
       `the solver ${solver} moves codes of integer formats, not of ${name}`,
       'Use --solver nupes or nearest.',
     );
-  if (!power && !isSolvable(format))
+  if (!hasSolver(format))
     throw refuse(`weights in ${name} can only be rounded to nearest`, 'Use --solver nearest.');
   if (!power && !format.uniform && !TAKES_GAPS.has(solver))
     throw refuse(
-      `${solver} rounds to all integers of a range, and ${name} leaves some out`,
+      `${solver} rounds to all integers of a range, which are not the levels of ${name}`,
       `Use --solver ${[...TAKES_GAPS].join(' or ')}.`,
     );
 }
@@ -69,6 +75,12 @@ export function checkSolver(solver: SolverName, name: string): void {
 function powerGridOf(format: NumberFormat, weight: Float32Array, sharing: ScaleSharing): WeightGrid {
   const { low, high } = format;
   return { low, high, symmetric: true, power: powerLevels(format, weight, sharing) };
+}
+
+/** The grid of a format for given weights. */
+function gridFor(format: NumberFormat, weight: Float32Array, sharing: ScaleSharing): WeightGrid {
+  if (isPower(format)) return powerGridOf(format, weight, sharing);
+  return isCodebook(format) ? codebookGrid(format, weight, sharing) : gridOf(format.name);
 }
 
 /** The grid of an integer format. */
@@ -120,7 +132,7 @@ export function planProblem(
     moments: moments.fit,
     ...(moments.heldOut === undefined ? {} : { heldOut: moments.heldOut }),
     freeBias,
-    grid: isPower(format) ? powerGridOf(format, weight, sharing) : gridOf(format.name),
+    grid: gridFor(format, weight, sharing),
     sharing,
     ...(least === undefined ? {} : { minimumScale: Float64Array.from(index, (i) => least[i] ?? 0) }),
     ...(given.length === 0
@@ -136,6 +148,7 @@ export function toSolvedWeight(
   solution: LayerSolution,
 ): SolvedWeight {
   const { exponent } = solution;
+  if (problem.grid.entries !== undefined) return toCodebook({ layer, problem, scaleIndex }, solution);
   const scale = new Float32Array(scaleIndex.length);
   const zeroPoint = new Int32Array(scaleIndex.length);
   scaleIndex.forEach((at, cell) => {
@@ -148,6 +161,22 @@ export function toSolvedWeight(
     codes: fromMatrix(layer.layout, solution.codes),
     scale,
     zeroPoint,
+  };
+}
+
+/** Codes as places in the table of levels, and the table. */
+function toCodebook({ layer, problem, scaleIndex }: PlannedProblem, solution: LayerSolution): SolvedWeight {
+  const { codes, scale, levels } = storedCodebook(problem.grid, solution);
+  const placed = new Float32Array(scaleIndex.length);
+  scaleIndex.forEach((at, cell) => {
+    placed[at] = scale[cell] as number;
+  });
+  return {
+    initializer: layer.weight,
+    levels,
+    codes: fromMatrix(layer.layout, codes),
+    scale: placed,
+    zeroPoint: new Int32Array(scaleIndex.length),
   };
 }
 

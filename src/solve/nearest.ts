@@ -61,6 +61,7 @@ export async function settle(
     scale: kept.scale,
     zeroPoint: kept.zeroPoint,
     ...(kept.exponent === undefined ? {} : { exponent: kept.exponent }),
+    ...(kept.levels === undefined ? {} : { levels: kept.levels }),
     ...(kept.bias === undefined ? {} : { biasCorrection: kept.bias }),
     error: {
       nearest: fitNearest,

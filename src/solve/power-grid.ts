@@ -1,6 +1,12 @@
 /** Power grids: exponent and scales that suit the weights, and the nearest codes on them. */
 import { fitParameters, fitTensor, powerFormat, type NumberFormat } from '../formats/index.js';
-import { type LayerProblem, type PowerLevels, type QuantizedMatrix, type ScaleSharing } from './problem.js';
+import {
+  cellGrouping,
+  type LayerProblem,
+  type PowerLevels,
+  type QuantizedMatrix,
+  type ScaleSharing,
+} from './problem.js';
 
 /** Exponents a power grid may have: the range of the search, and some room for learning beyond it. */
 export const EXPONENTS = { low: 0.25, high: 1.5 } as const;
@@ -21,21 +27,16 @@ export function formatOf({ grid }: Pick<LayerProblem, 'grid'>, exponent: number)
  */
 export function powerLevels(format: NumberFormat, weight: Float32Array, sharing: ScaleSharing): PowerLevels {
   if (format.exponent !== undefined) return { exponent: format.exponent, free: false };
-  const grouping = { count: sharing.sets * sharing.blocks, of: (i: number) => cellOf(weight, sharing, i) };
-  const fitted = fitTensor(format, weight, grouping, { method: 'mse', symmetric: true });
+  const fitted = fitTensor(format, weight, cellGrouping(sharing), { method: 'mse', symmetric: true });
   return { exponent: fitted.format.exponent ?? 1, free: true };
-}
-
-function cellOf(weight: Float32Array, { rowSet, block, blocks }: ScaleSharing, i: number): number {
-  const cols = weight.length / rowSet.length;
-  return (rowSet[Math.floor(i / cols)] as number) * blocks + (block[i % cols] as number);
 }
 
 /** Nearest codes on a power grid with its starting exponent, at clipped scales of least squared error. */
 export function nearestOnPowerGrid(problem: LayerProblem, { exponent }: PowerLevels): QuantizedMatrix {
   const { weight, sharing, minimumScale, mask } = problem;
   const format = formatOf(problem, exponent);
-  const cells = Int32Array.from(weight, (_, i) => cellOf(weight, sharing, i));
+  const { of } = cellGrouping(sharing);
+  const cells = Int32Array.from(weight, (_, i) => of(i));
   const values = Array.from({ length: sharing.sets * sharing.blocks }, (): number[] => []);
   cells.forEach((cell, i) => values[cell]?.push(weight[i] as number));
   const scale = Float64Array.from(values, (own, cell) => {

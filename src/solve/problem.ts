@@ -1,12 +1,13 @@
 /** The one lens of weighted layers: a matrix, second moments of its inputs and outputs, and the grid of its codes. */
 import { assert } from '../core/index.js';
+import { type Grouping } from '../formats/index.js';
 
 /** The integers a code may take. */
 export interface WeightGrid {
   /** Lowest and highest code, for example −8 and 7. */
   readonly low: number;
   readonly high: number;
-  /** All codes in ascending order, 0 among them, where they are not all the integers of [low, high]. */
+  /** All codes in ascending order, where they are not all the integers of [low, high]. A mask needs 0 among them. */
   readonly levels?: readonly number[];
   /** Zero point fixed at 0. */
   readonly symmetric: boolean;
@@ -14,6 +15,8 @@ export interface WeightGrid {
   readonly scale?: 'float' | 'power-of-two' | number;
   /** Levels are not the codes themselves but sign(q)·(|q|/high)^(1/a), in units of the scale. */
   readonly power?: PowerLevels;
+  /** Levels are learned: a table of at most so many, which suits the float weights best; a solver may choose others. */
+  readonly entries?: number;
 }
 
 /** Levels of a power format (PowerQuant, arXiv 2301.09858). */
@@ -95,6 +98,8 @@ export interface QuantizedMatrix {
   readonly zeroPoint: Int32Array;
   /** a of a power grid, which then has no zero points. */
   readonly exponent?: number;
+  /** Levels of a codebook, where they are no longer those of the grid. */
+  readonly levels?: readonly number[];
 }
 
 /** A solver's answer, with the relative error `‖X̂Ŵᵀ + b − Y‖² / ‖Y‖²` of nearest rounding and of the answer. */
@@ -132,6 +137,15 @@ export function shareScales(
     sets: granularity === 'tensor' ? 1 : rows,
     block: Int32Array.from({ length: cols }, (_, c) => (blocks === 1 ? 0 : Math.floor(c / blockSize))),
     blocks,
+  };
+}
+
+/** Cells as groups of a [rows × cols] matrix. */
+export function cellGrouping({ rowSet, sets, block, blocks }: ScaleSharing): Grouping {
+  const cols = block.length;
+  return {
+    count: sets * blocks,
+    of: (i) => (rowSet[Math.floor(i / cols)] as number) * blocks + (block[i % cols] as number),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The table of solvers. A new one is one file and one row here. */
 import { STOCHASTIC } from './round-to-nearest.js';
+import { codebookDescent } from './codebook-descent.js';
 import { descent, type DescentOptions } from './descent.js';
 import { gptq } from './gptq.js';
 import { adaQuant } from './learned/ada-quant.js';
@@ -27,12 +28,17 @@ const DESCENT: Readonly<Record<Effort, Partial<DescentOptions>>> = {
   best: { scales: ['mse', 'gram'], restarts: 3, pairs: true },
 };
 
+const LEVEL_REFITS: Readonly<Record<Effort, number>> = { fast: 5, balanced: 10, best: 20 };
+
 const ITERATIONS: Readonly<Record<Effort, number>> = { fast: 500, balanced: 2000, best: 6000 };
 
 /** Solvers that look at the inputs of a layer, by name. */
 export const SOLVERS = {
   gptq: (problem, _effort, ctx, product) => gptq(problem, {}, product, ctx.matrices),
-  descent: (problem, effort, ctx, product) => descent(problem, DESCENT[effort], product, ctx.matrices),
+  descent: (problem, effort, ctx, product) =>
+    problem.grid.entries === undefined
+      ? descent(problem, DESCENT[effort], product, ctx.matrices)
+      : codebookDescent(problem, DESCENT[effort], LEVEL_REFITS[effort], product, ctx.matrices),
   adaround: (problem, effort, ctx, product) =>
     adaRound(problem, { iterations: ITERATIONS[effort] }, ctx, product),
   lowrank: (problem, effort, ctx, product) =>

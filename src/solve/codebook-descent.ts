@@ -1,0 +1,70 @@
+/** Descent over a table of levels that is learned, too: codes and levels in turn. */
+import { required } from '../core/index.js';
+import { weightedGrid, withLevels } from './codebook.js';
+import {
+  descendFrom,
+  descendFromStarts,
+  gradientFrom,
+  openDescent,
+  type Descended,
+  type DescentOptions,
+  type DescentTask,
+} from './descent.js';
+import { multiply } from './linear-algebra.js';
+import { plainMatrices, type Matrices } from './matrices.js';
+import { baseline, settle } from './nearest.js';
+import { type LayerProblem, type LayerSolution } from './problem.js';
+import { type Product } from './quadratic.js';
+import { refitLevels } from './refit-levels.js';
+
+/** Rounds end when they gain less than this share of the objective. */
+const WORTH_A_ROUND = 1e-3;
+
+/** Codes, the levels they are on, and what they cost. */
+type Learned = Descended & { readonly levels: readonly number[] };
+
+/**
+ * Solves a layer on a codebook. Levels start as those of the grid and as those that count input energy; codes descend on
+ * each table as on any grid; then levels are refitted to codes and codes descend again, as long as that pays.
+ *
+ * @param rounds refits of the levels, at most
+ */
+export async function codebookDescent(
+  problem: LayerProblem,
+  options: Partial<DescentOptions>,
+  rounds: number,
+  product: Product = multiply,
+  matrices: Matrices = plainMatrices,
+): Promise<LayerSolution> {
+  const task = await openDescent(problem, options, product, matrices);
+  const nearestMatrix = baseline(problem);
+  let best: Learned | undefined;
+  for (const grid of [problem.grid, weightedGrid(problem, task.quadratic, nearestMatrix.scale)]) {
+    const found = await descendWithLevels({ ...task, problem: { ...problem, grid } }, rounds);
+    if (best === undefined || total(found) < total(best)) best = found;
+  }
+  return settle(problem, 'descent', required(best, 'a descent'), nearestMatrix, product);
+}
+
+async function descendWithLevels(task: DescentTask, rounds: number): Promise<Learned> {
+  const { problem, quadratic } = task;
+  const start = await descendFromStarts(task, baseline(problem));
+  let best: Learned = { ...start, levels: problem.grid.levels ?? [] };
+  for (let round = 0; round < rounds; round++) {
+    const on = onLevels(task, best.levels);
+    const refitted = refitLevels(on.problem, quadratic, best, await gradientFrom(on, best));
+    const found = await descendFrom(onLevels(task, refitted.levels), refitted);
+    const gain = 1 - total(found) / total(best);
+    if (gain > 0) best = { ...found, levels: refitted.levels };
+    if (!(gain > WORTH_A_ROUND)) break;
+  }
+  return best;
+}
+
+function onLevels(task: DescentTask, levels: readonly number[]): DescentTask {
+  return { ...task, problem: { ...task.problem, grid: withLevels(task.problem.grid, levels) } };
+}
+
+function total({ cost }: Descended): number {
+  return cost.reduce((sum, c) => sum + c, 0);
+}
