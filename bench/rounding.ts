@@ -1,6 +1,6 @@
 /**
  * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
- * [--bits 4,3,2] [--activations float,uint8] [--solvers nearest,gptq,descent] [--efforts fast,balanced] [--seeds 3]
+ * [--family int] [--granularity channel] [--bits 4,3,2] [--activations float,uint8] [--solvers nearest,gptq,descent] [--efforts fast,balanced] [--seeds 3]
  * [--importance] [--equalize smooth] [--wide 'node or /expression/'] [--method auto]; prints a table. Nodes named by --wide keep int8. Each
  * seed draws seven eighths of the calibration rows, and the positions that Gram matrices take.
  */
@@ -23,6 +23,8 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     bits: { type: 'string' },
+    family: { type: 'string', default: 'int' },
+    granularity: { type: 'string', default: 'channel' },
     activations: { type: 'string' },
     solvers: { type: 'string', default: 'nearest,gptq,descent' },
     efforts: { type: 'string', default: 'fast,balanced' },
@@ -85,7 +87,13 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
     const out = join(temporary, 'model.onnx');
     const request = quantizeRequest(folder, withDrawnRows(model, available), out, {
       solving: { effort: effort as Effort, importance: values.importance },
-      plan: { weights: `int${bits}`, activations, solver, nodes: wideNodes },
+      plan: {
+        weights: `${values.family}${bits}`,
+        granularity: values.granularity as 'tensor' | 'channel',
+        activations,
+        solver,
+        nodes: wideNodes,
+      },
       ranges: { method: values.method as QuantizeRequest['ranges']['method'] },
       ...(steps === undefined ? {} : { equalize: { steps, alpha: 'auto', insert: false } }),
     });
@@ -95,7 +103,7 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
   const seconds = ((performance.now() - start) / 1000 / results.length).toFixed(1);
   const cells = [
     model.name,
-    `int${bits}`,
+    `${values.family}${bits}`,
     activations,
     solver === 'nearest' ? solver : `${solver}, ${effort}`,
     float?.metric,

@@ -58,6 +58,9 @@ function misreadsFloat8(node: Node): boolean {
   return ['Gemm', 'MatMul'].includes(node.opType) || operatorFacts(node)?.category === 'movement';
 }
 
+/** Operators whose constant weights onnxruntime 1.30 rounds to bytes, one scale a tensor, beside a dequantized operand. */
+const ROUNDED_AGAIN: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose', 'Gemm']);
+
 /** Goes through the nodes once, in order; every value is followed by the pairs that quantize it. */
 class QdqEmitter {
   readonly #graph: Graph;
@@ -71,7 +74,7 @@ class QdqEmitter {
   readonly #variants = new Map<string, string[]>();
   /** Dequantized value of every id. */
   readonly #dequantized = new Map<string, string>();
-  /** The same behind a Max, for readers that misread 8-bit floats. */
+  /** The same behind a Max, for readers that must not know of the quantization. */
   readonly #apart = new Map<string, string>();
   /** What readers of the plain value see instead, for values whose every reader sees the quantized one. */
   readonly #seen = new Map<string, string>();
@@ -108,17 +111,25 @@ class QdqEmitter {
       const seen = seenIds.has(id);
       const name = seen && this.#outputs.has(value) ? value : this.#fresh(`${id}_dequantized`);
       this.#dequantized.set(id, name);
-      if (this.#isMisread(value, id)) this.#apart.set(id, this.#fresh(`${id}_apart`));
+      if (this.#graph.nodes.some((node) => node.inputs.includes(value) && this.#mistakes(node, id)))
+        this.#apart.set(id, this.#fresh(`${id}_apart`));
       if (seen) this.#seen.set(value, this.#apart.get(id) ?? name);
       if (name === value) this.#raw.set(value, this.#fresh(`${value}_float`));
     }
   }
 
-  /** Whether some reader needs a Max between itself and the dequantized value. */
-  #isMisread(value: string, id: string): boolean {
+  /** Whether a reader needs a Max between itself and the dequantized value. */
+  #mistakes(node: Node, id: string): boolean {
     const { dtype } = parseFormat(required(this.#plan.activations[id], id).format);
-    const readers = this.#graph.nodes.filter((n) => n.inputs.includes(value));
-    return dtype.startsWith('float8') && readers.some(misreadsFloat8);
+    return (dtype.startsWith('float8') && misreadsFloat8(node)) || this.#roundsWeightAgain(node);
+  }
+
+  /** Whether the runtime would round a weight to other levels than its own: those of formats it makes constants of. */
+  #roundsWeightAgain(node: Node): boolean {
+    const weight = this.#plan.nodes[node.name]?.weights[1];
+    if (weight === undefined || !ROUNDED_AGAIN.has(node.opType)) return false;
+    const { onnx } = parseFormat(required(this.#plan.weights[weight], weight).format);
+    return onnx === 'table' || onnx === 'cast';
   }
 
   emit(): Graph {
@@ -203,7 +214,7 @@ class QdqEmitter {
   #operand(node: Node, plan: NodePlan, input: number): string | undefined {
     const id = plan.inputs[input];
     if (id != null)
-      return (misreadsFloat8(node) ? this.#apart.get(id) : undefined) ?? this.#dequantized.get(id);
+      return (this.#mistakes(node, id) ? this.#apart.get(id) : undefined) ?? this.#dequantized.get(id);
     const weight = plan.weights[input];
     if (weight !== undefined) return this.#weight(weight);
     return input === plan.bias ? this.#bias(node, plan) : undefined;

@@ -12,7 +12,8 @@ export function refusesDynamic(
   weightInputs: readonly number[],
   format: string,
 ): string | undefined {
-  if (!/^u?int8$/.test(parseFormat(format).dtype))
+  const { dtype, integer } = parseFormat(format);
+  if (!integer || !/^u?int8$/.test(dtype))
     return `operators that quantize activations at run time take weights in bytes, not ${format}`;
   switch (node.opType) {
     case 'Conv':

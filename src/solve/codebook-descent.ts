@@ -16,6 +16,7 @@ import { baseline, settle } from './nearest.js';
 import { type LayerProblem, type LayerSolution } from './problem.js';
 import { type Product } from './quadratic.js';
 import { refitLevels } from './refit-levels.js';
+import { type CellParameters } from './scales.js';
 
 /** Rounds end when they gain less than this share of the objective. */
 const WORTH_A_ROUND = 1e-3;
@@ -40,15 +41,20 @@ export async function codebookDescent(
   const nearestMatrix = baseline(problem);
   let best: Learned | undefined;
   for (const grid of [problem.grid, weightedGrid(problem, task.quadratic, nearestMatrix.scale)]) {
-    const found = await descendWithLevels({ ...task, problem: { ...problem, grid } }, rounds);
+    const found = await descendWithLevels({ ...task, problem: { ...problem, grid } }, nearestMatrix, rounds);
     if (best === undefined || total(found) < total(best)) best = found;
   }
   return settle(problem, 'descent', required(best, 'a descent'), nearestMatrix, product);
 }
 
-async function descendWithLevels(task: DescentTask, rounds: number): Promise<Learned> {
+/** @param parameters scales to start with */
+async function descendWithLevels(
+  task: DescentTask,
+  parameters: CellParameters,
+  rounds: number,
+): Promise<Learned> {
   const { problem, quadratic } = task;
-  const start = await descendFromStarts(task, baseline(problem));
+  const start = await descendFromStarts(task, parameters);
   let best: Learned = { ...start, levels: problem.grid.levels ?? [] };
   for (let round = 0; round < rounds; round++) {
     const on = onLevels(task, best.levels);

@@ -25,7 +25,7 @@ import {
   type Product,
   type Quadratic,
 } from './quadratic.js';
-import { fitScales, nearestCodes, sumBySet, type ScaleRule } from './scales.js';
+import { fitScales, nearestCodes, sumBySet, type CellParameters, type ScaleRule } from './scales.js';
 import { factorizeGroups, successiveCodes } from './successive.js';
 import { type TriangularFactor } from './triangular.js';
 
@@ -101,11 +101,12 @@ export async function openDescent(
   return { problem, quadratic, settings, factors, product, matrices };
 }
 
-/** The cheapest end of all starts and restarts, for every set of rows that shares scales. */
-export async function descendFromStarts(
-  task: DescentTask,
-  nearestMatrix: QuantizedMatrix,
-): Promise<Descended> {
+/**
+ * The cheapest end of all starts and restarts, for every set of rows that shares scales.
+ *
+ * @param leastSquares scales of least weight error
+ */
+export async function descendFromStarts(task: DescentTask, leastSquares: CellParameters): Promise<Descended> {
   const { problem, quadratic, settings, factors, matrices } = task;
   let best: Descended | undefined;
   const consider = async (start: QuantizedMatrix): Promise<void> => {
@@ -113,7 +114,7 @@ export async function descendFromStarts(
     best = best === undefined ? found : cheaperBySet(problem, best, found);
   };
   for (const rule of settings.scales) {
-    const parameters = rule === 'mse' ? nearestMatrix : fitScales(problem, rule, quadratic);
+    const parameters = rule === 'mse' ? leastSquares : fitScales(problem, rule, quadratic);
     for (const start of settings.starts)
       await consider(
         start === 'nearest'

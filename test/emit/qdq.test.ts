@@ -54,6 +54,24 @@ describe('emitQdq', () => {
     expect(await sqnrAgainst(residual, quantized, input([4, 4, 8, 8]))).toBeGreaterThan(25);
   });
 
+  it.each(['nf4', 'power4', 'codebook4', 'codebook2', 'mxfp4', 'bf16'])(
+    'keeps the runtime from rounding weights in %s to bytes beside integer activations',
+    async (weights) => {
+      const float = { ...residual, opsets: new Map([['', 25]]) };
+      const plan = await planFixed(float, { weights });
+      const quantized = emitQdq(float, plan, roundToNearest(float.graph, plan, 'mse'));
+      const x = input([8, 4, 8, 8]);
+      const results: Float32Array[] = [];
+      for (const optimization of ['none', 'all'] as const) {
+        const session = await openSession(quantized, { optimization });
+        results.push(toFloat32((await session.run({ x })).get('y') as Tensor));
+        await session.release();
+      }
+      expect(sqnr(errorSums(results[0] ?? [], results[1] ?? []))).toBeGreaterThan(50);
+      expect(await auditKernels(quantized)).toMatchObject({ integer: 0, float: 2 });
+    },
+  );
+
   it('gives the runtime what plain arithmetic gives: optimized and unoptimized runs agree to one step', async () => {
     const quantized = await quantizeFixed(residual);
     const x = input([2, 4, 8, 8]);

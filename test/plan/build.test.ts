@@ -158,11 +158,13 @@ describe('planQuantization', () => {
       (await plan(padded, { activations })).nodes.Pad_p?.onCodes;
     expect([await onCodes('uint8'), await onCodes('uint4')]).toEqual([true, true]);
     expect([await onCodes('uint16'), await onCodes('e4m3')]).toEqual([undefined, undefined]);
-    const narrow = await plan(residual, { activations: 'dynamic', weights: 'int4' });
-    expect(narrow.nodes.Gemm_y).toMatchObject({
-      decision: 'weights',
-      why: expect.stringMatching(/weights in bytes, not int4/),
-    });
+    for (const weights of ['int4', 'power8', 'codebook8']) {
+      const other = await plan(residual, { activations: 'dynamic', weights });
+      expect(other.nodes.Gemm_y).toMatchObject({
+        decision: 'weights',
+        why: expect.stringMatching(`weights in bytes, not ${weights}`),
+      });
+    }
   });
 
   it('keeps biases float where a weight has scales of blocks or no integers', async () => {
