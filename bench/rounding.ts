@@ -1,8 +1,9 @@
 /**
  * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
- * [--family int] [--granularity channel] [--bits 4,3,2] [--activations float,uint8] [--solvers nearest,gptq,descent] [--efforts fast,balanced] [--seeds 3]
- * [--importance] [--equalize smooth] [--wide 'node or /expression/'] [--method auto]; prints a table. Nodes named by --wide keep int8. Each
- * seed draws seven eighths of the calibration rows, and the positions that Gram matrices take.
+ * [--family int] [--bits 4,3,2] [--granularity channel] [--activations float,uint8] [--solvers nearest,gptq,descent]
+ * [--efforts fast,balanced] [--seeds 3] [--importance] [--equalize smooth] [--wide 'node or /expression/'] [--method auto];
+ * prints a table. Weights are FAMILY followed by bits; nodes named by --wide keep int8. Each seed draws seven eighths of
+ * the calibration rows, and the positions that Gram matrices take.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -74,6 +74,20 @@ describe('bias correction', () => {
     expect(await quality(r.out)).toBeGreaterThan(plain + 1);
   });
 
+  it.each(['power4', 'codebook3'])(
+    'sees weights in %s as they are written, with the exponent or levels chosen for them',
+    async (weights) => {
+      const plan = { weights, solver: 'nearest' };
+      const [without, corrected] = [
+        request(`${weights}.onnx`, plan),
+        request(`${weights}-corrected.onnx`, plan, { biasCorrection: 'analytic' }),
+      ];
+      await run(without);
+      await run(corrected);
+      expect(await quality(corrected.out)).toBeGreaterThan((await quality(without.out)) + 1);
+    },
+  );
+
   it('leaves layers alone whose solver corrected them, and those that a rule names', async () => {
     const first = readModel(MODEL).graph.nodes.find((n) => n.opType === 'Conv')?.name ?? '';
     const rules = [{ match: { node: first }, biasCorrection: false }];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createContext } from '../../src/core/index.js';
 import { dequantize, parseFormat } from '../../src/formats/index.js';
-import { DEFAULT_SETTINGS, planQuantization } from '../../src/plan/index.js';
+import { DEFAULT_SETTINGS, planQuantization, solvedFormat } from '../../src/plan/index.js';
 import {
   createRealizer,
   searchLayers,
@@ -73,6 +73,10 @@ describe('createRealizer', () => {
     ['gptq', candidate('int4', { solver: 'gptq' })],
     ['descent', candidate('int3', { solver: 'descent' })],
     ['descent in blocks', candidate('int4', { solver: 'descent', granularity: { block: 4 } })],
+    ['levels of nearest', candidate('codebook3')],
+    ['levels of descent', candidate('codebook2', { solver: 'descent' })],
+    ['levels of gptq in blocks', candidate('codebook4', { solver: 'gptq', granularity: { block: 4 } })],
+    ['open exponents', candidate('power4', { solver: 'nearest' })],
     ['joint', candidate('int4', { solver: 'joint', sparsity: '2:4' })],
   ])('values are those of the codes: %s', async (_, c) => {
     const { layers, realize } = await open();
@@ -85,7 +89,7 @@ describe('createRealizer', () => {
             ? ({ kind: 'channel', axis: layer.layer.layout.outAxis } as const)
             : ({ kind: 'block', axis: layer.layer.layout.inAxis, size: 4 } as const);
       const values = dequantize(
-        parseFormat(c.weights),
+        solvedFormat({ format: c.weights }, solved!),
         solved!,
         groupingOf(granularity, layer.layer.layout.dims),
       );
