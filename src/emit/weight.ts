@@ -1,12 +1,7 @@
 /** Stored weights: codes as initializer, and what turns them back into values. */
 import { type NumberFormat } from '../formats/index.js';
 import { node, type AttributeInput } from '../onnx/index.js';
-import {
-  solvedFormat,
-  type Granularity,
-  type SolvedWeight,
-  type WeightQuantization,
-} from '../plan/index.js';
+import { solvedFormat, type Granularity, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
 import { createArray, dtypeCode, tensor, type Tensor } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
 import { storedScale, type ScaleFragment } from './weight-scale.js';
