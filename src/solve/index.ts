@@ -26,7 +26,6 @@ export { BIAS_CORRECTIONS, correctBiases, type BiasCorrection, type BiasReport }
 export { openSmoothingMeter, type SmoothedProduct, type SmoothingMeter } from './smoothing-error.js';
 export {
   checkSolver,
-  hasSolver,
   isPower,
   isSolvable,
   planProblem,
