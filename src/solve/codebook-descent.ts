@@ -16,7 +16,6 @@ import { baseline, settle } from './nearest.js';
 import { type LayerProblem, type LayerSolution } from './problem.js';
 import { type Product } from './quadratic.js';
 import { refitLevels } from './refit-levels.js';
-import { type CellParameters } from './scales.js';
 
 /** Rounds end when they gain less than this share of the objective. */
 const WORTH_A_ROUND = 1e-3;
@@ -26,7 +25,8 @@ type Learned = Descended & { readonly levels: readonly number[] };
 
 /**
  * Solves a layer on a codebook. Levels start as those of the grid and as those that count input energy; codes descend on
- * each table as on any grid; then levels are refitted to codes and codes descend again, as long as that pays.
+ * each table as on any grid; from the cheaper end on, levels are refitted to codes and codes descend again, as long as
+ * that pays.
  *
  * @param rounds refits of the levels, at most
  */
@@ -41,24 +41,19 @@ export async function codebookDescent(
   const nearestMatrix = baseline(problem);
   let best: Learned | undefined;
   for (const grid of [problem.grid, weightedGrid(problem, task.quadratic, nearestMatrix.scale)]) {
-    const found = await descendWithLevels({ ...task, problem: { ...problem, grid } }, nearestMatrix, rounds);
-    if (best === undefined || total(found) < total(best)) best = found;
+    const found = await descendFromStarts({ ...task, problem: { ...problem, grid } }, nearestMatrix);
+    if (best === undefined || total(found) < total(best)) best = { ...found, levels: grid.levels ?? [] };
   }
-  return settle(problem, 'descent', required(best, 'a descent'), nearestMatrix, product);
+  const learned = await refitInTurns(task, required(best, 'a descent'), rounds);
+  return settle(problem, 'descent', learned, nearestMatrix, product);
 }
 
-/** @param parameters scales to start with */
-async function descendWithLevels(
-  task: DescentTask,
-  parameters: CellParameters,
-  rounds: number,
-): Promise<Learned> {
-  const { problem, quadratic } = task;
-  const start = await descendFromStarts(task, parameters);
-  let best: Learned = { ...start, levels: problem.grid.levels ?? [] };
+/** Refits levels to codes and descends from there, as long as that pays. */
+async function refitInTurns(task: DescentTask, start: Learned, rounds: number): Promise<Learned> {
+  let best = start;
   for (let round = 0; round < rounds; round++) {
     const on = onLevels(task, best.levels);
-    const refitted = refitLevels(on.problem, quadratic, best, await gradientFrom(on, best));
+    const refitted = refitLevels(on.problem, task.quadratic, best, await gradientFrom(on, best));
     const found = await descendFrom(onLevels(task, refitted.levels), refitted);
     const gain = 1 - total(found) / total(best);
     if (gain > 0) best = { ...found, levels: refitted.levels };

@@ -1,5 +1,5 @@
 /** One row under coordinate descent: single changes, pair changes and scale refits, with the gradient kept up to date. */
-import { nearestCode, nextCode } from './grid.js';
+import { nearestCode, nextCode, smallestGap } from './grid.js';
 import { addRow, multiply } from './linear-algebra.js';
 import { groupOf, type LayerProblem, type WeightGrid } from './problem.js';
 import { type Quadratic } from './quadratic.js';
@@ -67,13 +67,14 @@ export function rowsOfSet(
 export function sweep(row: Row, columns: Columns, grid: WeightGrid): number {
   const { h, mask, codes, gradient } = row;
   const n = codes.length;
+  const near = 0.49 * smallestGap(grid);
   let changes = 0;
   for (let c = 0; c < n; c++) {
     if (mask !== undefined && mask[c] === 0) continue;
     const curvature = h[c * n + c] as number;
     const slope = gradient[c] as number;
-    // Most codes stay: the best real weight is less than half a step away.
-    if (Math.abs(slope) < 0.49 * curvature * (columns.step[c] as number)) continue;
+    // Most codes stay: the best real weight is less than half the way to another away.
+    if (Math.abs(slope) < near * curvature * (columns.step[c] as number)) continue;
     const after = bestCode(row, columns, grid, c, slope);
     const change = (after - (codes[c] as number)) * (columns.step[c] as number);
     if (change * (2 * slope + change * curvature) >= -NOISE * change * change * curvature) continue;

@@ -28,6 +28,15 @@ function levelsBelow(levels: readonly number[], x: number): number {
   return from;
 }
 
+/** The least distance of two codes. */
+export function smallestGap({ levels }: WeightGrid): number {
+  if (levels === undefined) return 1;
+  let least = Infinity;
+  for (let i = 1; i < levels.length; i++)
+    least = Math.min(least, (levels[i] as number) - (levels[i - 1] as number));
+  return least;
+}
+
 /** The code next to another one of the grid, upward (1) or downward (−1); undefined beyond the ends. */
 export function nextCode(
   { low, high, levels }: WeightGrid,
