@@ -67,7 +67,9 @@ function whyDense(plan: Plan, eligibility: SparseEligibility | undefined): strin
   const format = plan.weights[eligibility.layer.weight]?.format;
   if (format === undefined || !isSolvable(parseFormat(format)))
     return 'its weight is not quantized to integers';
-  return parseFormat(format).uniform ? undefined : `${format} leaves integers out`;
+  return parseFormat(format).uniform
+    ? undefined
+    : `the levels of ${format} are not all the integers of a range`;
 }
 
 function eligibleNodes(model: Model, plan: Plan, { pattern }: Sparsity, ctx: Context): string[] {

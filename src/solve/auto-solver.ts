@@ -1,6 +1,6 @@
 /** What `auto` means for a weight format, where there are data to look at. */
 import { parseFormat } from '../formats/index.js';
-import { hasSolver, isPower } from './layer-problem.js';
+import { isPower, isSolvable } from './layer-problem.js';
 import { type LayerSolver } from './solvers.js';
 
 /** From 8 bits on nearest rounding is as good as anything; on coarser grids errors of the output can be traded. */
@@ -14,5 +14,5 @@ export function autoSolver(format: string): LayerSolver | 'nearest' {
   const parsed = parseFormat(format);
   if (!isWorthSolving(format)) return 'nearest';
   if (isPower(parsed)) return 'nupes';
-  return hasSolver(parsed) ? 'descent' : 'nearest';
+  return isSolvable(parsed) ? 'descent' : 'nearest';
 }

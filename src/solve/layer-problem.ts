@@ -25,9 +25,10 @@ export interface PlannedProblem {
   readonly scaleIndex: Int32Array;
 }
 
-/** Formats whose codes are integers, with scales a solver may choose. */
+/** Formats of which solvers choose codes one by one: integers with scales of their own, and learned levels. */
 export function isSolvable(format: NumberFormat): boolean {
-  return format.integer && (format.scale === 'float' || format.scale === 'power-of-two');
+  const isInteger = format.integer && (format.scale === 'float' || format.scale === 'power-of-two');
+  return isInteger || isCodebook(format);
 }
 
 /** The codes of an integer format that leaves some integers out (sums of powers of two). */
@@ -39,11 +40,6 @@ function levelsOf({ low, high, encode }: NumberFormat): number[] {
 /** Formats whose levels are powers, with an exponent that may be learned. */
 export function isPower({ family }: NumberFormat): boolean {
   return family === 'power';
-}
-
-/** Formats whose codes a solver can choose. */
-export function hasSolver(format: NumberFormat): boolean {
-  return isSolvable(format) || isPower(format) || isCodebook(format);
 }
 
 /**
@@ -62,7 +58,7 @@ export function checkSolver(solver: SolverName, name: string): void {
       `the solver ${solver} moves codes of integer formats, not of ${name}`,
       'Use --solver nupes or nearest.',
     );
-  if (!hasSolver(format))
+  if (!power && !isSolvable(format))
     throw refuse(`weights in ${name} can only be rounded to nearest`, 'Use --solver nearest.');
   if (!power && !format.uniform && !TAKES_GAPS.has(solver))
     throw refuse(

@@ -7,7 +7,14 @@ import { tensor, type Tensor } from '../tensor/index.js';
 import { biasInitializer, correctedBiases } from './bias.js';
 import { refineBlocks, type BlockSettings } from './block/refine.js';
 import { problemKey, type LayerCache } from './cache.js';
-import { hasSolver, planProblem, realWeight, toSolvedWeight, type PlannedProblem } from './layer-problem.js';
+import {
+  isPower,
+  isSolvable,
+  planProblem,
+  realWeight,
+  toSolvedWeight,
+  type PlannedProblem,
+} from './layer-problem.js';
 import { measureRowWeights } from './importance/row-weights.js';
 import { findWeightedLayers, type WeightedLayer } from './layers.js';
 import {
@@ -66,7 +73,7 @@ export function solvableLayers(
       isWanted(weight, node.name) &&
       uses.get(weight) === 1 &&
       patches.kind !== 'lookup' &&
-      hasSolver(format)
+      (isSolvable(format) || isPower(format))
     );
   });
 }
