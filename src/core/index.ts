@@ -10,6 +10,6 @@ export {
   type NoteLevel,
   type Progress,
 } from './context.js';
-export { canStartThread, serveThread, startThread, type Thread } from './threads.js';
+export { canStartThread, serveThread, sharedFloat64, startThread, type Thread } from './threads.js';
 export { readInput, writeOutput, writeOutputs, type OutputFile } from './files.js';
 export { didYouMean, editDistance, nearestNames } from './names.js';

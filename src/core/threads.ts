@@ -25,6 +25,11 @@ interface Waiting<Answer> {
   reject(error: Error): void;
 }
 
+/** Zeros in memory that threads read together: a request that holds them does not copy them. */
+export function sharedFloat64(length: number): Float64Array {
+  return new Float64Array(new SharedArrayBuffer(length * Float64Array.BYTES_PER_ELEMENT));
+}
+
 /** Worker threads need compiled code: TypeScript sources, as in unit tests, do the work in the thread they run in. */
 export function canStartThread(entry: URL): boolean {
   return existsSync(fileURLToPath(entry));

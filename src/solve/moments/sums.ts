@@ -1,5 +1,5 @@
 /** Sums over runs, in float64, and the moments they make. */
-import { FxqError, required, type Rng } from '../../core/index.js';
+import { FxqError, required, sharedFloat64, type Rng } from '../../core/index.js';
 import { describeNode } from '../../onnx/index.js';
 import { tensor, toFloat32, toNumbers, type Tensor } from '../../tensor/index.js';
 import { type WeightedLayer } from '../layers.js';
@@ -26,7 +26,7 @@ export interface Sums {
 export function startSums(layer: WeightedLayer): Sums {
   const { rows, cols } = matrixSize(layer.layout);
   const { groups } = layer.layout;
-  const gram = new Float64Array(groups * cols * cols);
+  const gram = sharedFloat64(groups * cols * cols);
   const sum = new Float64Array(groups * cols);
   const product = new Float64Array(rows * cols);
   const targetSum = new Float64Array(rows);
