@@ -35,7 +35,7 @@ export function mergeStatistics(parts: readonly Statistics[]): Statistics {
 const COMMON = {
   modelHash: 'they were calibrated on different models',
   dataHash: 'they belong to different data sets',
-  synthetic: 'one was made from random data',
+  synthetic: 'one was made from synthetic data (random, or by fxq synthesize)',
   elementsPerSample: 'they counted different numbers of elements',
 } as const satisfies Partial<Record<keyof Statistics, string>>;
 

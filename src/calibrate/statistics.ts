@@ -40,7 +40,7 @@ export interface Statistics {
   readonly modelHash: string;
   /** Content hash of the whole data set, also when only a part of it was seen. */
   readonly dataHash: string;
-  /** The data came from a random generator. */
+  /** The data were random numbers or synthesized, not recorded. */
   readonly synthetic: boolean;
   readonly samples: number;
   /** About how many elements of a sample were counted at most; Infinity for all. */

@@ -19,6 +19,10 @@ const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) =
   rows: parseRows,
   'eval-rows': parseRows,
   input: parseInputs,
+  sizes: parseSizes,
+  'learning-rate': (text: string) => Number(text),
+  'input-mean': (text: string) => Number(text),
+  'input-std': (text: string) => Number(text),
 };
 
 type ParseInput = (text: string) => unknown;
@@ -62,6 +66,19 @@ function parseInputs(texts: readonly string[], parseInput: ParseInput): Record<s
           'Write NAME=HOW, for example mask=nonzero(ids).',
         );
       return [name, parseInput(how)];
+    }),
+  );
+}
+
+function parseSizes(texts: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [, name = '', sizes = ''] = /^([^=]+)=(\d+(?:[,x]\d+)*)$/.exec(text) ?? [];
+      if (sizes === '')
+        throw new FxqError('E_USAGE', `--sizes ${text} gives no sizes`, [
+          'Write NAME=N,N with one number for each unknown dimension, for example image=320,320.',
+        ]);
+      return [name, { sizes: sizes.split(/[,x]/).map(Number) }];
     }),
   );
 }

@@ -50,6 +50,14 @@ export const dataFlags = {
       'How a model input is filled: the name of an array, a .npy file, a number, nonzero(OTHER), ones(OTHER), ' +
       'zeros(OTHER), positions(OTHER), or output:NAME for recurrent state. Repeatable.',
   }),
+  sizes: Flags.string({
+    ...HELP,
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'NAME=N,N',
+    description:
+      'Sizes of the unknown dimensions of an input that no array fills, in order, without the samples. Repeatable.',
+  }),
   sequence: Flags.integer({
     ...HELP,
     min: 1,
@@ -68,6 +76,7 @@ export function dataKeys(...place: readonly string[]): FlagKeys {
     rows: key('rows'),
     preprocess: key('preprocess'),
     input: key('inputs'),
+    sizes: key('inputs'),
     sequence: key('sequence'),
   };
 }

@@ -15,4 +15,5 @@ export {
   type ReportOutput,
   type ReportSettings,
 } from './settings.js';
+export { synthesizeSettings, type SynthesizeSettings } from './synthesize-settings.js';
 export { budgetSettings, searchSettings, type SearchSettings } from './search-settings.js';

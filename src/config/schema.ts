@@ -193,6 +193,16 @@ const search = z.strictObject({
   out: path.exactOptional(),
 });
 
+const synthesize = z.strictObject({
+  samples: count.exactOptional(),
+  batch: count.exactOptional(),
+  steps: count.exactOptional(),
+  rate: z.number().gt(0).exactOptional(),
+  mean: z.number().exactOptional(),
+  std: z.number().gt(0).exactOptional(),
+  out: path.exactOptional(),
+});
+
 const gate = z.union([
   parsed((text) => parseGate(text)),
   z
@@ -238,6 +248,7 @@ export const configSchema = z.strictObject({
   quantize: quantize.exactOptional(),
   search: search.exactOptional(),
   report: report.exactOptional(),
+  synthesize: synthesize.exactOptional(),
 });
 
 export type Config = z.output<typeof configSchema>;

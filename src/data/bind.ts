@@ -42,12 +42,22 @@ export async function bindInputs(
     if (array === undefined) throw missingArray(input, name, arrays, spec);
     const given =
       preprocess ?? (inputs.length === 1 ? spec.preprocess : undefined) ?? (array.image ? {} : undefined);
+    if (array.synthesized === true && given !== undefined && given !== 'raw')
+      throw isAsTheModelTakesIt(array);
     const expected = { input: input.name, dims: input.sampleDims };
     return { input, array, preprocess: given && resolvePreprocess(given, expected, array) };
   });
   refuseExtra(arrays, bound, spec);
   refuseUnequal(bound, spec);
   return bound;
+}
+
+function isAsTheModelTakesIt({ label }: SourceArray): FxqError {
+  return new FxqError(
+    'E_CONFIG',
+    `${label} was made by fxq synthesize and holds what the model takes; preprocessing would change it`,
+    'Leave preprocessing out, or say --preprocess raw where the configuration has some.',
+  );
 }
 
 /** A file, or a folder with a file a sample, named by an input. */

@@ -20,7 +20,7 @@ export interface DataSet {
   readonly rows: readonly number[];
   /** Number of rows of the source. */
   readonly sourceRows: number;
-  /** Made by a random generator: tells nothing about real inputs. */
+  /** Random numbers, or made by `fxq synthesize`: no real input is among them. */
   readonly synthetic: boolean;
   /** Shapes differ from sample to sample. */
   readonly varying: boolean;
@@ -82,7 +82,7 @@ export async function openDataSet(
     inputs: all.map((input) => input.name),
     rows,
     sourceRows,
-    synthetic: spec.kind === 'random',
+    synthetic: spec.kind === 'random' || bound.some(({ array }) => array.synthesized === true),
     varying,
     carry,
     sequence,

@@ -133,7 +133,7 @@ export function constantDims(input: ModelInput, sizes: readonly number[] = []): 
     throw new FxqError(
       'E_CONFIG',
       `input '${input.name}' is ${input.shape}; its unknown sizes are needed`,
-      `Give inputs.${input.name}.sizes: one number for each.`,
+      `Give one number for each: --sizes ${input.name}=N,N, or inputs.${input.name}.sizes.`,
     );
   });
 }

@@ -2,7 +2,16 @@
 import { closeSync, openSync, readSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { FxqError, readInput } from '../core/index.js';
-import { dtypeBits, readNpy, readNpyHeader, readNpz, sizeOf, unpack, type Tensor } from '../tensor/index.js';
+import {
+  dtypeBits,
+  readNpy,
+  readNpyHeader,
+  readNpz,
+  readNpzRecord,
+  sizeOf,
+  unpack,
+  type Tensor,
+} from '../tensor/index.js';
 import { bytesOf, type SourceArray } from './source.js';
 
 /** Headers are shorter than this. */
@@ -95,9 +104,12 @@ function fromTensor(name: string, label: string, whole: Tensor): SourceArray {
 
 /** Every array of an archive; it is unpacked into memory as a whole. */
 export function npzArrays(path: string): SourceArray[] {
-  return [...readNpz(readInput(path, 'data'), path)].map(([name, tensor]) =>
-    fromTensor(name, `${path}:${name}`, tensor),
-  );
+  const bytes = readInput(path, 'data');
+  const synthesized = readNpzRecord(bytes, path)?.synthetic !== undefined;
+  return [...readNpz(bytes, path)].map(([name, tensor]) => ({
+    ...fromTensor(name, `${path}:${name}`, tensor),
+    synthesized,
+  }));
 }
 
 /** A folder with one `.npy` file an input. */

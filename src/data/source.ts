@@ -14,6 +14,8 @@ export interface SourceArray {
   readonly whole: boolean;
   /** An image file: axes HWC, channels RGB or gray. */
   readonly image: boolean;
+  /** Made by `fxq synthesize`, as the model takes it, and not recorded; false when absent. */
+  readonly synthesized?: boolean;
   /** File a sample was read from, for messages; the array's own label when absent. */
   labelOf?(sample: number): string;
   read(sample: number): Tensor | Promise<Tensor>;

@@ -14,4 +14,5 @@ export { report, type ReportOptions } from './report.js';
 export { openSearch, type OpenSearch, type StudyRequest } from './open-search.js';
 export { bestWithin, chartPath, search, type SearchRequest } from './search.js';
 export { pointWriter, writtenLoss, type WriteModel, type WritingRequest } from './written-points.js';
+export { synthesize, type SynthesizeResult } from './synthesize.js';
 export { compareSpeed, type Speed } from './speed.js';

@@ -125,7 +125,7 @@ export interface QuantizeResult {
   readonly biases: readonly BiasReport[];
   /** What distillation learned. */
   readonly distilled?: DistillReport;
-  /** True when calibrated on random data. */
+  /** True when calibrated on random or synthesized data. */
   readonly synthetic: boolean;
   readonly speed?: Speed;
 }

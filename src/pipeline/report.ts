@@ -107,7 +107,7 @@ export async function report(
     float: modelFacts(float),
     quantized: modelFacts(quantized),
     data: {
-      source: data.synthetic ? 'random numbers' : basename(settings.data.path ?? ''),
+      source: settings.data.kind === 'random' ? 'random numbers' : basename(settings.data.path ?? ''),
       samples: data.samples,
       sha256: data.hash(),
       synthetic: data.synthetic,
@@ -271,7 +271,8 @@ function warnAboutData(data: DataSet, ctx: Context): void {
   ctx.note({
     level: 'warn',
     code: 'synthetic-data',
-    message: 'the data are random numbers: distances and metrics say nothing about real inputs',
+    message:
+      'the data are random numbers or synthesized: distances and metrics say nothing about real inputs',
   });
 }
 

@@ -5,7 +5,7 @@ export { keepBest, startBest, type Best } from './best.js';
 export { gradients, pullBack } from './gradients/walk.js';
 export { GRADIENT_OPSET, inlineModel, type InlineOptions } from './inline.js';
 export { loop, type LoopResult, type LoopStep } from './loop.js';
-export { createProgram, isTensor, isValue, type Program } from './program.js';
+export { createProgram, feedsOf, isTensor, isValue, type Program } from './program.js';
 export { leaves, mapTree, type MapTree, type Tree } from './tree.js';
 export { type Operand, type Value, type ValueType } from './value.js';
 export { type ConvOptions, type ConvTransposeOptions, type PoolOptions, type Window } from './ops/matrix.js';

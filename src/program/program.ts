@@ -79,3 +79,12 @@ export function isTensor(node: unknown): node is Tensor {
 export function isValue(node: unknown): node is Value {
   return typeof node === 'object' && node !== null && 'name' in node && 'dtype' in node;
 }
+
+/** The tensors of a tree by the names of the inputs that {@link Program.inputs} declares for them. */
+export function feedsOf(name: string, tree: Tree<Tensor>): Record<string, Tensor> {
+  const feeds: Record<string, Tensor> = {};
+  mapTree<Tensor, void>(tree, isTensor, (leaf, path) => {
+    feeds[path === '' ? name : `${name}.${path}`] = leaf;
+  });
+  return feeds;
+}

@@ -162,7 +162,7 @@ export interface DataFacts {
   readonly source: string;
   readonly samples: number;
   readonly sha256: string;
-  /** True for random data: metrics on it say nothing about the task. */
+  /** True for random or synthesized data: metrics on it say nothing about the task. */
   readonly synthetic: boolean;
 }
 

@@ -36,7 +36,7 @@ export function sectionsOf(result: ReportResult): Section[] {
 /** "100 samples of test.npz", with a warning where the data mean nothing. */
 export function describeData({ data }: ReportResult): string {
   const samples = `${counted(data.samples, 'sample')} of ${data.source}`;
-  return data.synthetic ? `${samples} (random data: quality figures say nothing about the task)` : samples;
+  return data.synthetic ? `${samples} (synthetic data: quality figures say nothing about the task)` : samples;
 }
 
 function gates({ gates }: ReportResult): Section {

@@ -64,3 +64,4 @@ export {
 export { chooseLoss, lossProbe, sampleLosses, type LossKind } from './importance/output-loss.js';
 export { squaredGradients } from './importance/squared-gradients.js';
 export * from './activation/index.js';
+export * from './synthesis/index.js';

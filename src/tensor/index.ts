@@ -2,5 +2,5 @@
 export * from './dtype.js';
 export * from './float16.js';
 export * from './metrics.js';
-export { readNpy, readNpyHeader, readNpz, writeNpy, writeNpz, type NpyHeader } from './npy.js';
+export { readNpy, readNpyHeader, readNpz, readNpzRecord, writeNpy, writeNpz, type NpyHeader } from './npy.js';
 export * from './tensor.js';

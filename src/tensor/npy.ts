@@ -1,6 +1,6 @@
 /** NumPy `.npy` (format versions 1–3, read and write) and `.npz` archives. */
 import { unzipSync, zipSync } from 'fflate';
-import { FxqError } from '../core/index.js';
+import { FxqError, canonicalJson } from '../core/index.js';
 import { createArray, storedBytes, unpack, type DType } from './dtype.js';
 import { sizeOf, type Tensor } from './tensor.js';
 
@@ -132,18 +132,14 @@ export function writeNpy(t: Tensor): Uint8Array {
   return out;
 }
 
+/**
+ * Entry of an archive in which fxq says how it was made. It is no array: NumPy lists it and leaves it alone.
+ */
+const RECORD = 'fxq.json';
+
 /** Reads every array of an `.npz` archive, by name (the `.npy` suffix removed), in file order. */
 export function readNpz(bytes: Uint8Array, file: string): Map<string, Tensor> {
-  let entries: Record<string, Uint8Array>;
-  try {
-    entries = unzipSync(bytes);
-  } catch (error) {
-    throw new FxqError(
-      'E_DATA',
-      `${file} is not a readable .npz archive: ${(error as Error).message}`,
-      'Save it with numpy.savez.',
-    );
-  }
+  const entries = unzip(bytes, file, (name) => name !== RECORD);
   return new Map(
     Object.entries(entries).map(([name, content]) => [
       name.replace(/\.npy$/, ''),
@@ -152,8 +148,44 @@ export function readNpz(bytes: Uint8Array, file: string): Map<string, Tensor> {
   );
 }
 
-/** Bytes of a deflated `.npz` archive; the same arrays give the same bytes (entries carry a fixed date). */
-export function writeNpz(arrays: ReadonlyMap<string, Tensor>): Uint8Array {
+/** What fxq recorded of how an archive was made; undefined for archives of others. */
+export function readNpzRecord(
+  bytes: Uint8Array,
+  file: string,
+): Readonly<Record<string, unknown>> | undefined {
+  const content = unzip(bytes, file, (name) => name === RECORD)[RECORD];
+  if (content === undefined) return undefined;
+  const record: unknown = JSON.parse(new TextDecoder().decode(content));
+  return typeof record === 'object' && record !== null ? (record as Record<string, unknown>) : undefined;
+}
+
+function unzip(
+  bytes: Uint8Array,
+  file: string,
+  wanted: (name: string) => boolean,
+): Record<string, Uint8Array> {
+  try {
+    return unzipSync(bytes, { filter: ({ name }) => wanted(name) });
+  } catch (error) {
+    throw new FxqError(
+      'E_DATA',
+      `${file} is not a readable .npz archive: ${(error as Error).message}`,
+      'Save it with numpy.savez.',
+    );
+  }
+}
+
+/**
+ * Bytes of a deflated `.npz` archive; the same arrays give the same bytes (entries carry a fixed date).
+ *
+ * @param record how it was made, kept in the archive
+ */
+export function writeNpz(
+  arrays: ReadonlyMap<string, Tensor>,
+  record?: Readonly<Record<string, unknown>>,
+): Uint8Array {
   const entries = [...arrays].map(([name, t]) => [`${name}.npy`, writeNpy(t)] as const);
-  return zipSync(Object.fromEntries(entries), { mtime: '1980-01-01T00:00:00', level: 6 });
+  const facts =
+    record === undefined ? [] : [[RECORD, new TextEncoder().encode(canonicalJson(record))] as const];
+  return zipSync(Object.fromEntries([...entries, ...facts]), { mtime: '1980-01-01T00:00:00', level: 6 });
 }

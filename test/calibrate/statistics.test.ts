@@ -126,7 +126,7 @@ describe('merging shards', () => {
     ['another model', [shard(0, 2), shard(1, 2, { modelHash: 'n' })], /different models/],
     ['other data', [shard(0, 2), shard(1, 2, { dataHash: 'e' })], /different data sets/],
     ['other settings', [shard(0, 2), shard(1, 2, { elementsPerSample: 7 })], /different numbers of elements/],
-    ['random data', [shard(0, 2), shard(1, 2, { synthetic: true })], /random data/],
+    ['random data', [shard(0, 2), shard(1, 2, { synthetic: true })], /synthetic data/],
     ['other values', [shard(0, 2), shard(1, 2, { tensors: new Map() })], /different values/],
     ['a part twice', [shard(0, 2), shard(0, 2)], /shard 1 of 2 is given twice/],
     ['other divisions', [shard(0, 2), shard(1, 3)], /not shards of one division/],

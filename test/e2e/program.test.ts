@@ -33,7 +33,7 @@ describe('help', () => {
   it('lists the commands, and the examples of each', async () => {
     const [all, one] = await Promise.all([run('--help'), run('quantize --help')]);
     expect([all.exit, one.exit]).toEqual([0, 0]);
-    for (const command of ['calibrate', 'merge', 'quantize', 'report'])
+    for (const command of ['calibrate', 'merge', 'quantize', 'report', 'search', 'synthesize'])
       expect(all.stdout).toMatch(`  ${command} `);
     expect(one.stdout).toMatch(/EXAMPLES[\s\S]+\$ fxq quantize model\.onnx --data/);
   });

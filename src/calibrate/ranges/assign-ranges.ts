@@ -80,6 +80,7 @@ function noteSynthetic({ synthetic }: Statistics, ctx: Context): void {
   ctx.note({
     level: 'warn',
     code: 'calibration-synthetic',
-    message: 'ranges come from random data and may be far from those of real inputs',
+    message:
+      'ranges come from synthetic data (random numbers or fxq synthesize) and may be far from those of real inputs',
   });
 }

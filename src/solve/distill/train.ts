@@ -6,15 +6,13 @@ import {
   cosineSchedule,
   gradients,
   createProgram,
+  feedsOf,
   inlineModel,
-  isTensor,
   loop,
-  mapTree,
   openProgram,
   updateParameters,
   type OpenProgram,
   type Program,
-  type Tree,
   type Value,
 } from '../../program/index.js';
 import { tensor, type Tensor } from '../../tensor/index.js';
@@ -73,7 +71,7 @@ export async function openMeasure(
 }> {
   const p = createProgram();
   const inputs = declare(p, like, (dims) => dims);
-  const parameters = inputsLike(p, 'parameters', startParameters(pair.learned)) as Parameters<Value>;
+  const parameters = p.inputs('parameters', startParameters(pair.learned)) as unknown as Parameters<Value>;
   const { output, features } = compare(p, pair, targets, inputs, parameters);
   const program: OpenProgram<{ output: Tensor; features: readonly Tensor[] }> = await openProgram(
     p,
@@ -105,7 +103,7 @@ export async function openTraining(
   const stacked = declare(p, like, (dims) => ['steps', ...dims]);
   const steps = p.input('fxq:steps', 'int64', []);
   const first = p.input('fxq:first', 'float32', []);
-  const start = inputsLike(p, 'state', startState(pair.learned)) as LearningState<Value>;
+  const start = p.inputs('state', startState(pair.learned)) as unknown as LearningState<Value>;
   const warm = Math.ceil(WARM_UP * total);
   const schedule = cosineSchedule(rate, 0, total);
   const { state } = loop(p, start, steps, (b, now, iteration) => {
@@ -169,18 +167,4 @@ function stack(batches: readonly Feeds[]): Record<string, Tensor> {
       return [name, concatenate(parts, 0)];
     }),
   );
-}
-
-/** An input for every tensor of a tree, named by its path. */
-function inputsLike(p: Program, name: string, like: Tree<Tensor>): Tree<Value> {
-  return mapTree<Tensor, Value>(like, isTensor, (leaf, path) =>
-    p.input(`${name}.${path}`, leaf.dtype, leaf.dims),
-  );
-}
-
-/** The tensors of a tree by the names of their inputs. */
-function feedsOf(name: string, tree: Tree<Tensor>): Record<string, Tensor> {
-  const feeds: Record<string, Tensor> = {};
-  mapTree<Tensor, void>(tree, isTensor, (leaf, path) => void (feeds[`${name}.${path}`] = leaf));
-  return feeds;
 }
