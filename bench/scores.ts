@@ -50,6 +50,7 @@ const SCORERS: Readonly<Record<string, Scorer>> = {
   'cifar-resnet56': topOne,
   'kws-dscnn': topOne,
   'fashion-vit': topOne,
+  'fashion-cnn': topOne,
   'bank-bert': topOne,
   'vww-mobilenet': async (folder, model, path) => {
     const scores: number[] = [];

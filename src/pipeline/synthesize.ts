@@ -59,6 +59,7 @@ export async function synthesize(settings: SynthesizeSettings, ctx: Context): Pr
   const values = new Set(normalized.map((n) => n.value));
   for (const { name } of sought) if (!reaches(model.graph, name, values)) noteNoise(name, ctx);
   noteFewSamples(size, ctx);
+  noteFolded(model, normalized.length, ctx);
 
   const { steps, rate, samples } = settings;
   const problem: SearchProblem = {
@@ -203,6 +204,16 @@ function noteFewSamples(batch: number, ctx: Context): void {
     level: 'warn',
     code: 'synthesize-few-samples',
     message: `${batch} ${batch === 1 ? 'sample is' : 'samples are'} optimized together: each small batch is made as varied as all training data, and ranges come out narrow; use 32 (--batch, or a model with a free number of samples)`,
+  });
+}
+
+function noteFolded({ graph: { nodes } }: Model, normalizations: number, ctx: Context): void {
+  const convolutions = nodes.filter(({ opType }) => opType === 'Conv' || opType === 'ConvTranspose').length;
+  if (2 * normalizations >= convolutions) return;
+  ctx.note({
+    level: 'warn',
+    code: 'synthesize-folded',
+    message: `${convolutions} convolutions and ${normalizations} BatchNormalization: the others were folded, and nothing is known of what they saw`,
   });
 }
 

@@ -268,6 +268,26 @@ it('says where training mode leaves the statistics unused', async () => {
   await expect(make(training)).rejects.toThrow(/'norm'.* is in training mode/);
 });
 
+it('warns where most normalizations were folded', async () => {
+  const folded = model`
+    opset 17
+    (float32[N,2,4,4] x) => (float32[N,2,4,4] y) {
+      w: float32[2,2,1,1] = random()
+      s: float32[2] = full(value=1)
+      b: float32[2] = full(value=0)
+      m: float32[2] = full(value=0)
+      v: float32[2] = full(value=1)
+      n = BatchNormalization(x, s, b, m, v)
+      c1 = Conv(n, w)
+      c2 = Conv(c1, w)
+      y = Conv(c2, w)
+    }`;
+  const { ctx } = await make(folded, { steps: 1 });
+  expect(ctx.notes.map((n) => n.message)).toEqual([
+    expect.stringContaining('3 convolutions and 1 BatchNormalization'),
+  ]);
+});
+
 it('warns of batches whose statistics are those of single samples', async () => {
   const { ctx } = await make(batchNorm('Relu'), { samples: 4, batch: 2, steps: 1 });
   expect(ctx.notes.map((n) => n.code)).toEqual(['synthesize-few-samples']);
