@@ -3,7 +3,7 @@ import type * as OrtModule from 'onnxruntime-node';
 import { FxqError, required } from '../core/index.js';
 import { type Dim, type Model, type TensorType } from '../onnx/index.js';
 import { type DType, type Tensor, type TypedArray } from '../tensor/index.js';
-import { runtimeModel } from './runtime-model.js';
+import { runtimeModel, type RuntimeModel } from './runtime-model.js';
 
 type Ort = typeof OrtModule;
 
@@ -57,16 +57,16 @@ const LEVELS = { none: 'disabled', basic: 'basic', extended: 'extended', all: 'a
 /**
  * Opens a session.
  *
- * @param source a model in memory, its bytes, or the path of a model file
+ * @param source a model in memory, as it is or in the form the runtime takes, its bytes, or the path of a model file
  * @throws FxqError E_RUNTIME with onnxruntime's own reason when it refuses the model
  */
 export async function openSession(
-  source: Model | Uint8Array | string,
+  source: Model | RuntimeModel | Uint8Array | string,
   options: SessionOptions = {},
 ): Promise<Session> {
   const ort = await loadOrt();
   const inMemory = typeof source !== 'string' && !(source instanceof Uint8Array);
-  const { bytes, config, externalData } = inMemory ? runtimeModel(source) : { bytes: source };
+  const { bytes, config, externalData } = inMemory ? inRuntimeForm(source) : { bytes: source };
   const settings: OrtModule.InferenceSession.SessionOptions = {
     executionProviders: ['cpu'],
     graphOptimizationLevel: LEVELS[options.optimization ?? 'all'],
@@ -91,6 +91,10 @@ export async function openSession(
       cause: error,
     });
   }
+}
+
+function inRuntimeForm(source: Model | RuntimeModel): RuntimeModel {
+  return 'graph' in source ? runtimeModel(source) : source;
 }
 
 /** `{'session.x': '1'}` in the nested form that onnxruntime-node flattens again. */

@@ -1,6 +1,6 @@
 /** From a recorded program to an ONNX model, and from there to a session of the runtime. */
 import { FxqError, required } from '../core/index.js';
-import { openSession, type SessionOptions } from '../engine/index.js';
+import { openSession, type Session, type SessionOptions } from '../engine/index.js';
 import {
   graph as createGraph,
   model as createModel,
@@ -67,11 +67,16 @@ export interface OpenProgram<R> {
   release(): Promise<void>;
 }
 
-/** Compiles a program and opens a session on it. */
+/**
+ * Compiles a program and opens a session on it.
+ *
+ * @param open where the session is: in this thread, or in one of its own (`openSessionThread`)
+ */
 export async function openProgram<T extends Tree<Value>, R = MapTree<T, Tensor>>(
   p: Program,
   outputs: T,
   options: SessionOptions = {},
+  open: (model: Model, options: SessionOptions) => Promise<Session> = openSession,
 ): Promise<OpenProgram<R>> {
   const names = new Map<string, Value>();
   const named: Tree<string> = mapTree<Value, string>(outputs as Tree<Value>, isValue, (leaf, path) => {
@@ -79,7 +84,7 @@ export async function openProgram<T extends Tree<Value>, R = MapTree<T, Tensor>>
     names.set(name, leaf);
     return name;
   });
-  const session = await openSession(toModel(p, Object.fromEntries(names)), options);
+  const session = await open(toModel(p, Object.fromEntries(names)), options);
   const read = new Set(session.inputs.map((i) => i.name));
   return {
     run: async (feeds) => {

@@ -3,6 +3,7 @@
  * the training data (ZeroQ, arXiv 2001.00281, equation 3).
  */
 import { required } from '../../core/index.js';
+import { openSession, openSessionThread } from '../../engine/index.js';
 import { type Model, type TensorType } from '../../onnx/index.js';
 import {
   adam,
@@ -14,7 +15,6 @@ import {
   loop,
   openProgram,
   updateParameters,
-  type OpenProgram,
   type Program,
   type Value,
 } from '../../program/index.js';
@@ -50,9 +50,9 @@ export interface Scaling {
 }
 
 /** Where a search stands: latent inputs and the moments of Adam. A type alias, so that it is itself a tree. */
-export type SearchState = {
-  readonly latent: readonly Tensor[];
-  readonly moments: readonly Readonly<Record<string, Tensor>>[];
+export type SearchState<T = Tensor> = {
+  readonly latent: readonly T[];
+  readonly moments: readonly Readonly<Record<string, T>>[];
 };
 
 export interface SearchProgram {
@@ -66,6 +66,9 @@ export interface SearchProgram {
   release(): Promise<void>;
 }
 
+/** What a run gives. */
+type Results<T> = { readonly state: SearchState<T>; readonly loss: T };
+
 const OPTIMIZER = adam();
 
 export function startState(latent: readonly Tensor[]): SearchState {
@@ -76,15 +79,16 @@ export function startState(latent: readonly Tensor[]): SearchState {
 }
 
 /**
- * Compiles steps of Adam with a cosine schedule; one thread, because sums are split between threads and would differ in
- * their last bits.
+ * Compiles steps of Adam with a cosine schedule. A step takes one thread, because sums are split between threads and would
+ * differ in their last bits; several lanes take batches side by side.
  *
  * @throws FxqError E_UNSUPPORTED naming operator and node where there is no gradient rule or another type than float32
  */
-export async function openSearch(problem: SearchProblem): Promise<SearchProgram> {
+export async function openSearch(problem: SearchProblem, lanes: number): Promise<SearchProgram[]> {
   const { model, types, normalized, inputs, given } = problem;
   const p = createProgram();
-  const start = p.inputs('state', startState(inputs.map(({ dims }) => tensor('float32', dims))));
+  const like = startState(inputs.map(({ dims }) => tensor('float32', dims)));
+  const start: SearchState<Value> = p.inputs('state', like);
   const [first, trips] = [p.input('first', 'float32', []), p.input('trips', 'int64', [])];
   const scaling = inputs.map(({ name }) => ({
     mean: p.input(`mean of ${name}`, 'float32', []),
@@ -116,12 +120,11 @@ export async function openSearch(problem: SearchProblem): Promise<SearchProgram>
     });
     return { state: { latent: next.parameters, moments: next.state }, record: { loss } };
   });
-  const program: OpenProgram<{ state: SearchState; loss: Tensor }> = await openProgram(
-    p,
-    { state, loss: record.loss },
-    { threads: 1 },
+  const open = lanes === 1 ? openSession : openSessionThread;
+  const opened = Array.from({ length: lanes }, () =>
+    openProgram<Results<Value>, Results<Tensor>>(p, { state, loss: record.loss }, { threads: 1 }, open),
   );
-  return {
+  return (await Promise.all(opened)).map((program) => ({
     run: (from, scalings, at, count) =>
       program.run({
         ...feedsOf('state', from),
@@ -138,7 +141,7 @@ export async function openSearch(problem: SearchProblem): Promise<SearchProgram>
         trips: tensor('int64', [], [BigInt(count)]),
       }),
     release: () => program.release(),
-  };
+  }));
 }
 
 /**

@@ -1,6 +1,8 @@
 /** Inputs made from what a network remembers of its training data, batch by batch. */
 import { FxqError, checkAbort, required, type Context, type Rng } from '../../core/index.js';
+import { CAN_START_SESSIONS } from '../../engine/index.js';
 import { sizeOf, tensor, toFloat32, type Tensor } from '../../tensor/index.js';
+import { threadCount } from '../layer-runner.js';
 import {
   openSearch,
   startState,
@@ -32,7 +34,7 @@ const PIECE = 20;
 const SCALES = Array.from({ length: 15 }, (_, i) => 2 ** (i - 6));
 
 /**
- * Makes batches of inputs. Each is optimized by itself, so memory does not grow with their number.
+ * Makes batches of inputs. Each is optimized by itself, as many at once as there are threads.
  *
  * @throws FxqError E_UNSUPPORTED where an operator has no gradient (naming the node), or the search diverges
  */
@@ -44,43 +46,72 @@ export async function synthesizeInputs(
   const { inputs, steps } = problem;
   const rng = ctx.rng.fork('synthesize');
   const progress = ctx.start('Synthesizing', batches * steps);
-  const program = await openDifferentiable(problem);
-  const made: Tensor[][] = [];
-  const losses: BatchLoss[] = [];
+  const lanes = CAN_START_SESSIONS ? Math.min(threadCount(ctx.threads), batches) : 1;
+  const programs = await openDifferentiable(problem, lanes);
   try {
-    const scaling = await startScaling(program, inputs, rng, ctx);
-    for (let batch = 0; batch < batches; batch++) {
-      let state = startState(noise(inputs, rng.fork(`batch ${batch}`)));
-      const seen: number[] = [];
-      for (let first = 0; first < steps; first += PIECE) {
-        checkAbort(ctx);
-        const result = await program.run(state, scaling, first, Math.min(PIECE, steps - first));
-        state = result.state;
-        seen.push(...toFloat32(result.loss));
-        const now = required(seen.at(-1), 'a loss');
-        requireFinite(now, seen.length);
-        progress.update(batch * steps + seen.length, `loss ${now.toPrecision(3)}`);
+    const scaling = await startScaling(required(programs[0], 'a program'), inputs, rng, ctx);
+    const made: Batch[] = [];
+    let [next, done] = [0, 0];
+    const takeBatches = async (program: SearchProgram): Promise<void> => {
+      while (next < batches) {
+        const batch = next++;
+        const start = startState(noise(inputs, rng.fork(`batch ${batch}`)));
+        made[batch] = await search(program, start, scaling, steps, ctx, (count, loss) => {
+          done += count;
+          progress.update(done, `loss ${loss.toPrecision(3)}`);
+        });
       }
-      made.push(scaled(state, scaling));
-      losses.push({ start: required(seen[0], 'a loss'), end: required(seen.at(-1), 'a loss') });
-    }
+    };
+    await Promise.all(programs.map(takeBatches));
+    const losses = made.map(({ loss }) => loss);
     const mean = (key: keyof BatchLoss): string =>
       (losses.reduce((sum, l) => sum + l[key], 0) / batches).toPrecision(3);
     progress.finish(`Synthesized in ${steps} steps a batch: loss ${mean('start')} → ${mean('end')}`);
+    const parts = made.map(({ latent }) => scaled(latent, scaling));
     return {
-      arrays: new Map(inputs.map(({ name }, i) => [name, stacked(made.map((m) => required(m[i], name)))])),
+      arrays: new Map(inputs.map(({ name }, i) => [name, stacked(parts.map((m) => required(m[i], name)))])),
       losses,
       scales: new Map(inputs.map(({ name }, i) => [name, required(scaling[i], name).scale])),
     };
   } finally {
-    await program.release();
+    await Promise.all(programs.map((program) => program.release()));
   }
 }
 
+interface Batch {
+  readonly latent: readonly Tensor[];
+  readonly loss: BatchLoss;
+}
+
+/** All steps of one batch. */
+async function search(
+  program: SearchProgram,
+  start: SearchState,
+  scaling: readonly Scaling[],
+  steps: number,
+  ctx: Context,
+  report: (count: number, loss: number) => void,
+): Promise<Batch> {
+  const losses: number[] = [];
+  let state = start;
+  while (losses.length < steps) {
+    checkAbort(ctx);
+    const count = Math.min(PIECE, steps - losses.length);
+    const { state: reached, loss } = await program.run(state, scaling, losses.length, count);
+    state = reached;
+    losses.push(...toFloat32(loss));
+    const now = required(losses.at(-1), 'a loss');
+    requireFinite(now, losses.length);
+    report(count, now);
+  }
+  const [first, last] = [required(losses[0], 'a loss'), required(losses.at(-1), 'a loss')];
+  return { latent: state.latent, loss: { start: first, end: last } };
+}
+
 /** @throws FxqError E_UNSUPPORTED with a remedy that fits: here no layer can be left out */
-async function openDifferentiable(problem: SearchProblem): Promise<SearchProgram> {
+async function openDifferentiable(problem: SearchProblem, lanes: number): Promise<SearchProgram[]> {
   try {
-    return await openSearch(problem);
+    return await openSearch(problem, lanes);
   } catch (error) {
     if (!(error instanceof FxqError) || error.code !== 'E_UNSUPPORTED') throw error;
     throw new FxqError(
@@ -130,7 +161,7 @@ function noise(inputs: readonly SoughtInput[], rng: Rng): Tensor[] {
   });
 }
 
-function scaled({ latent }: SearchState, scaling: readonly Scaling[]): Tensor[] {
+function scaled(latent: readonly Tensor[], scaling: readonly Scaling[]): Tensor[] {
   return latent.map((t, i) => {
     const { mean, scale } = required(scaling[i], 'a scaling');
     return tensor(
