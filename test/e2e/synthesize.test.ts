@@ -1,7 +1,7 @@
 /** The built program: batches in threads of their own give the bytes of one thread. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import { writeModel } from '../../src/onnx/index.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { model } from '../helpers/model.js';
@@ -9,7 +9,7 @@ import { fxq } from './fxq.js';
 
 const cwd = temporaryFolder();
 
-it('makes the same data in one thread and in three', async () => {
+beforeAll(() => {
   const net = model`
     opset 17
     (float32[N,2,8,8] x) => (float32[N,4,8,8] y) {
@@ -22,6 +22,9 @@ it('makes the same data in one thread and in three', async () => {
       y = BatchNormalization(c, s, b, m, v)
     }`;
   writeModel(net, join(cwd, 'model.onnx'));
+});
+
+it('makes the same data in one thread and in three', async () => {
   const line = 'synthesize model.onnx --samples 40 --batch 10 --steps 30 --quiet';
   for (const threads of [1, 3]) {
     const words = [...line.split(' '), '--threads', String(threads), '--out', `${threads}.npz`];
@@ -29,4 +32,10 @@ it('makes the same data in one thread and in three', async () => {
     expect([exit, stderr]).toEqual([0, '']);
   }
   expect(readFileSync(join(cwd, '3.npz')).equals(readFileSync(join(cwd, '1.npz')))).toBe(true);
+});
+
+it('ends with the reason when a batch fails beside others', async () => {
+  const line = 'synthesize model.onnx --samples 40 --batch 10 --learning-rate 1e30 --threads 3 --quiet';
+  const { exit, stderr } = await fxq(line.split(' '), { cwd });
+  expect([exit, stderr]).toEqual([2, expect.stringMatching(/^error: the inputs diverged/)]);
 });

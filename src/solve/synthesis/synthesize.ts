@@ -48,21 +48,16 @@ export async function synthesizeInputs(
   const progress = ctx.start('Synthesizing', batches * steps);
   const lanes = CAN_START_SESSIONS ? Math.min(threadCount(ctx.threads), batches) : 1;
   const programs = await openDifferentiable(problem, lanes);
+  let done = 0;
   try {
     const scaling = await startScaling(required(programs[0], 'a program'), inputs, rng, ctx);
-    const made: Batch[] = [];
-    let [next, done] = [0, 0];
-    const takeBatches = async (program: SearchProgram): Promise<void> => {
-      while (next < batches) {
-        const batch = next++;
-        const start = startState(noise(inputs, rng.fork(`batch ${batch}`)));
-        made[batch] = await search(program, start, scaling, steps, ctx, (count, loss) => {
-          done += count;
-          progress.update(done, `loss ${loss.toPrecision(3)}`);
-        });
-      }
-    };
-    await Promise.all(programs.map(takeBatches));
+    const made = await shareBatches(batches, programs, ctx, (program, batch, watched) => {
+      const start = startState(noise(inputs, rng.fork(`batch ${batch}`)));
+      return search(program, start, scaling, steps, watched, (count, loss) => {
+        done += count;
+        progress.update(done, `loss ${loss.toPrecision(3)}`);
+      });
+    });
     const losses = made.map(({ loss }) => loss);
     const mean = (key: keyof BatchLoss): string =>
       (losses.reduce((sum, l) => sum + l[key], 0) / batches).toPrecision(3);
@@ -78,6 +73,34 @@ export async function synthesizeInputs(
   }
 }
 
+/** Each program takes the next batch when it is free. Where one fails, the others stop after their current run. */
+async function shareBatches<T>(
+  batches: number,
+  programs: readonly SearchProgram[],
+  ctx: Context,
+  work: (program: SearchProgram, batch: number, ctx: Pick<Context, 'signal'>) => Promise<T>,
+): Promise<T[]> {
+  const stop = new AbortController();
+  const watched = { signal: AbortSignal.any([ctx.signal, stop.signal]) };
+  const results: T[] = [];
+  const failures: unknown[] = [];
+  let next = 0;
+  const take = async (program: SearchProgram): Promise<void> => {
+    try {
+      while (next < batches) {
+        const batch = next++;
+        results[batch] = await work(program, batch, watched);
+      }
+    } catch (error) {
+      failures.push(error);
+      stop.abort();
+    }
+  };
+  await Promise.all(programs.map(take));
+  if (failures.length > 0) throw failures[0];
+  return results;
+}
+
 interface Batch {
   readonly latent: readonly Tensor[];
   readonly loss: BatchLoss;
@@ -89,7 +112,7 @@ async function search(
   start: SearchState,
   scaling: readonly Scaling[],
   steps: number,
-  ctx: Context,
+  ctx: Pick<Context, 'signal'>,
   report: (count: number, loss: number) => void,
 ): Promise<Batch> {
   const losses: number[] = [];
