@@ -13,6 +13,7 @@ import { createContext } from '../src/core/index.js';
 import { openDataSet } from '../src/data/index.js';
 import { feedInputs, readModel } from '../src/onnx/index.js';
 import { quantize, type QuantizeRequest } from '../src/pipeline/index.js';
+import { type GranularitySetting } from '../src/plan/index.js';
 import { type EqualizeRequest } from '../src/rewrite/index.js';
 import { type Effort } from '../src/solve/index.js';
 import { inFolder, MODELS, modelsFolder, type BenchModel } from './models.js';
@@ -90,7 +91,7 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
       solving: { effort: effort as Effort, importance: values.importance },
       plan: {
         weights: `${values.family}${bits}`,
-        granularity: values.granularity as 'tensor' | 'channel',
+        granularity: granularityOf(values.granularity),
         activations,
         solver,
         nodes: wideNodes,
@@ -113,6 +114,12 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
     seconds,
   ];
   return `| ${cells.join(' | ')} |`;
+}
+
+/** `tensor`, `channel` or `block:N`. */
+function granularityOf(name: string): GranularitySetting {
+  const block = /^block:(\d+)$/.exec(name)?.[1];
+  return block === undefined ? (name as 'tensor' | 'channel') : { block: Number(block) };
 }
 
 interface Setting {

@@ -5,7 +5,12 @@ import { type DataSet } from '../data/index.js';
 import { createRunner, openSession, withOutputs } from '../engine/index.js';
 import { parseFormat } from '../formats/index.js';
 import { type Model } from '../onnx/index.js';
-import { planQuantization, type PlanSettings, type ValueTypes } from '../plan/index.js';
+import {
+  planQuantization,
+  type PlanSettings,
+  type ValueTypes,
+  type WeightQuantization,
+} from '../plan/index.js';
 import {
   smooth,
   smoothingGroups,
@@ -18,6 +23,7 @@ import {
   layerWeight,
   matrixSize,
   openSmoothingMeter,
+  type SmoothedProduct,
   type SmoothingMeter,
 } from '../solve/index.js';
 import { tensor, toFloat32, type Tensor } from '../tensor/index.js';
@@ -80,7 +86,7 @@ export async function smoothActivations(
 }
 
 /** Formats of the readers, as planned. */
-type ReaderFormats = ReadonlyMap<string, { weights: string; activations: string; perChannel: boolean }>;
+type ReaderFormats = ReadonlyMap<string, Omit<SmoothedProduct, 'weight'>>;
 
 function formatsOf(model: Model, types: ValueTypes, settings: PlanSettings): ReaderFormats {
   const plan = planQuantization(model, types, settings);
@@ -93,12 +99,18 @@ function formatsOf(model: Model, types: ValueTypes, settings: PlanSettings): Rea
         node.node,
         {
           weights: weight?.format ?? 'float',
-          perChannel: weight?.granularity.kind !== 'tensor',
+          granularity: granularityOf(weight),
           activations: activation?.format ?? (node.decision === 'dynamic' ? 'uint8' : 'float'),
         },
       ] as const;
     }),
   );
+}
+
+function granularityOf(weight: WeightQuantization | undefined): SmoothedProduct['granularity'] {
+  if (weight === undefined) return 'channel';
+  const { granularity } = weight;
+  return granularity.kind === 'block' ? { block: granularity.size } : granularity.kind;
 }
 
 const isIntegerGrid = (name: string): boolean => parseFormat(name).uniform && parseFormat(name).integer;

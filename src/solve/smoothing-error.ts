@@ -12,8 +12,8 @@ export interface SmoothedProduct {
   readonly weight: Tensor;
   /** Integer format, or `float`. */
   readonly weights: string;
-  /** One scale an output, or one for all. */
-  readonly perChannel: boolean;
+  /** One scale for all, one an output, or one for so many inputs of an output. */
+  readonly granularity: 'tensor' | 'channel' | { readonly block: number };
   readonly activations: string;
 }
 
@@ -40,7 +40,7 @@ export async function openSmoothingMeter(product: SmoothedProduct, threads: numb
   const ws = editor.emit('Mul', ['w', editor.emit('Reshape', ['s', column])]);
   const xs = editor.emit('Div', ['x', 's']);
   const xq = product.activations === 'float' ? xs : roundActivation(editor, xs, product.activations);
-  const wq = product.weights === 'float' ? ws : roundWeight(editor, ws, product.weights, product.perChannel);
+  const wq = product.weights === 'float' ? ws : roundWeight(editor, ws, product);
   const exact = editor.emit('MatMul', ['x', 'w']);
   const rounded = editor.emit('MatMul', [xq, wq]);
   const squares = (v: string): string => editor.emit('ReduceSumSquare', [v], { keepdims: 0 });
@@ -81,13 +81,13 @@ function roundActivation(editor: GraphEditor, x: string, name: string): string {
   return onGrid(editor, x, step, editor.emit('Round', [offset]), [low, high]);
 }
 
-function roundWeight(editor: GraphEditor, w: string, name: string, perChannel: boolean): string {
+function roundWeight(
+  editor: GraphEditor,
+  w: string,
+  { weights: name, granularity, weight }: SmoothedProduct,
+): string {
   const { low, high } = parseFormat(name);
-  const size = editor.emit('Abs', [w]);
-  const axes = editor.addInitializer('axes', tensor('int64', [1], [0n]));
-  const reach = perChannel
-    ? editor.emit('ReduceMax', [size, axes], { keepdims: 1 })
-    : editor.emit('ReduceMax', [size], { keepdims: 0 });
+  const reach = reachOf(editor, editor.emit('Abs', [w]), granularity, weight.dims);
   const levels = isSymmetricWeight(name) ? high : (high - low) / 2;
   // A channel of zeros has any scale.
   const floor = editor.emit('Max', [reach, scalar(editor, 1e-30)]);
@@ -99,6 +99,27 @@ function roundWeight(editor: GraphEditor, w: string, name: string, perChannel: b
     scalar(editor, 0),
     isSymmetricWeight(name) ? [low, high] : [-levels, levels],
   );
+}
+
+/** Largest magnitude of the weights that share a scale, in a shape that broadcasts over them. */
+function reachOf(
+  editor: GraphEditor,
+  size: string,
+  granularity: SmoothedProduct['granularity'],
+  [depth = 1, outputs = 1]: readonly number[],
+): string {
+  if (granularity === 'tensor') return editor.emit('ReduceMax', [size], { keepdims: 0 });
+  const integers = (name: string, values: readonly number[]): string =>
+    editor.addInitializer(name, tensor('int64', [values.length], values.map(BigInt)));
+  if (granularity === 'channel')
+    return editor.emit('ReduceMax', [size, integers('axes', [0])], { keepdims: 1 });
+  const { block } = granularity;
+  const blocks = Math.ceil(depth / block);
+  const whole = editor.emit('Pad', [size, integers('pads', [0, 0, blocks * block - depth, 0])]);
+  const split = editor.emit('Reshape', [whole, integers('blocks', [blocks, block, outputs])]);
+  const most = editor.emit('ReduceMax', [split, integers('axes', [1])], { keepdims: 0 });
+  const own = Array.from({ length: depth }, (_, i) => Math.floor(i / block));
+  return editor.emit('Gather', [most, integers('block', own)], { axis: 0 });
 }
 
 function onGrid(

@@ -5,6 +5,15 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDataSet, type DataSpec } from '../../src/data/index.js';
 import { inferValueTypes } from '../../src/engine/index.js';
+import {
+  byBlock,
+  byChannel,
+  dequantize,
+  fitGroups,
+  parseFormat,
+  quantize,
+  WHOLE_TENSOR,
+} from '../../src/formats/index.js';
 import { feedInputs, type Model } from '../../src/onnx/index.js';
 import { equalize } from '../../src/pipeline/equalize.js';
 import { type EqualizeRequest } from '../../src/rewrite/index.js';
@@ -80,7 +89,7 @@ describe('smoothing', () => {
     const x = random(rng, [256, 16], wide);
     const w = random(rng, [16, 24], () => 0.3);
     const meter = await openSmoothingMeter(
-      { weight: w, weights: 'int8', perChannel: false, activations: 'uint8' },
+      { weight: w, weights: 'int8', granularity: 'tensor', activations: 'uint8' },
       1,
     );
     const reach = Array.from({ length: 16 }, (_, c) => columnMax(x.data as Float32Array, 16, c));
@@ -97,6 +106,51 @@ describe('smoothing', () => {
     expect(middle).toBeLessThan(all / 2);
     expect(middle).toBeLessThan(unscaled / 4);
   });
+
+  it.each(['tensor', 'channel', { block: 4 }] as const)(
+    'is measured with the scales that weights will have: %j',
+    async (granularity) => {
+      const rng = createRng(2);
+      const [rows, depth, outputs] = [32, 10, 6];
+      const x = random(rng, [rows, depth], () => 1);
+      const w = random(rng, [depth, outputs], (c) => (c === 0 ? 5 : 1));
+      const dims = [depth, outputs];
+      const grouping =
+        granularity === 'tensor'
+          ? WHOLE_TENSOR
+          : granularity === 'channel'
+            ? byChannel(dims, 1)
+            : byBlock(dims, 0, granularity.block);
+      const format = parseFormat('int4');
+      const fitted = fitGroups(format, w.data as Float32Array, grouping, {
+        method: 'range',
+        symmetric: true,
+      });
+      const rounded = dequantize(
+        format,
+        quantize(format, w.data as Float32Array, grouping, fitted),
+        grouping,
+      );
+      const product = (v: ArrayLike<number>): number[] =>
+        Array.from({ length: rows * outputs }, (_, i) => {
+          const [r, o] = [Math.floor(i / outputs), i % outputs];
+          let sum = 0;
+          for (let d = 0; d < depth; d++)
+            sum += ((x.data as Float32Array)[r * depth + d] ?? 0) * (v[d * outputs + o] ?? 0);
+          return sum;
+        });
+      const [exact, own] = [product(w.data as Float32Array), product(rounded)];
+      const squares = (v: readonly number[]): number => v.reduce((sum, y) => sum + y * y, 0);
+      const expected = squares(exact.map((y, i) => y - (own[i] ?? 0))) / squares(exact);
+      const meter = await openSmoothingMeter(
+        { weight: w, weights: 'int4', granularity, activations: 'float' },
+        1,
+      );
+      const error = await meter.error(x, new Float64Array(depth).fill(1));
+      await meter.release();
+      expect(error / expected).toBeCloseTo(1, 4);
+    },
+  );
 
   it('has next to nothing to gain without outliers', async () => {
     const { report } = await run(
