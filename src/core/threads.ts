@@ -8,6 +8,7 @@ import { FxqError, type ErrorCode } from './errors.js';
 export interface Thread<Request, Answer> {
   /** Asks; arrays in `moved` are handed over, not copied, and empty afterwards. */
   request(message: Request, moved?: TransferListItem[]): Promise<Answer>;
+  /** Ends the thread once everything asked has an answer. */
   close(): Promise<void>;
 }
 
@@ -45,6 +46,7 @@ export function startThread<Request, Answer>(entry: URL, workerData?: unknown): 
   const waiting: Waiting<Answer>[] = [];
   worker.on('message', (reply: Reply<Answer>) => waiting.shift()?.resolve(reply));
   let ended: Error | undefined;
+  let last: Promise<unknown> = Promise.resolve();
   const end = (error: Error): void => {
     ended ??= error;
     for (const { reject } of waiting.splice(0)) reject(ended);
@@ -53,15 +55,21 @@ export function startThread<Request, Answer>(entry: URL, workerData?: unknown): 
   worker.on('exit', () => end(new FxqError('E_INTERNAL', 'internal: a worker thread ended early')));
   return {
     request: async (message, moved = []) => {
-      const reply = await new Promise<Reply<Answer>>((resolve, reject) => {
+      const replied = new Promise<Reply<Answer>>((resolve, reject) => {
         if (ended !== undefined) return reject(ended);
         waiting.push({ resolve, reject });
         worker.postMessage(message, moved);
       });
+      last = replied;
+      const reply = await replied;
       if (reply.kind === 'failed') throw new FxqError(reply.code, reply.message, reply.fix);
       return reply.answer;
     },
-    close: async () => void (await worker.terminate()),
+    close: async () => {
+      // A thread that is ended inside onnxruntime takes the whole process with it.
+      await Promise.allSettled([last]);
+      await worker.terminate();
+    },
   };
 }
 

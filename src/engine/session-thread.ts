@@ -40,19 +40,15 @@ export async function openSessionThread(model: Model, options: SessionOptions = 
   const thread = startThread<SessionRequest, SessionAnswer>(ENTRY, job);
   try {
     const { inputs, outputs } = await thread.request({ kind: 'describe' });
-    let running: Promise<unknown> = Promise.resolve();
     return {
       inputs,
       outputs,
       run: async (feeds, wanted) => {
         const entries =
           feeds instanceof Map ? (feeds as ReadonlyMap<string, Tensor>) : Object.entries(feeds as object);
-        const answer = thread.request({ kind: 'run', feeds: new Map(entries), wanted });
-        running = answer.catch(() => undefined);
-        return (await answer).results;
+        return (await thread.request({ kind: 'run', feeds: new Map(entries), wanted })).results;
       },
-      // A thread that is ended inside the runtime takes the whole process with it.
-      release: () => running.then(() => thread.close()),
+      release: () => thread.close(),
     };
   } catch (error) {
     await thread.close();
