@@ -9,14 +9,13 @@ import { parseArgs } from 'node:util';
 import { createContext, required } from '../src/core/index.js';
 import { openDataSet, type DataSet } from '../src/data/index.js';
 import { createRunner, openSession } from '../src/engine/index.js';
-import { parseFormat } from '../src/formats/index.js';
 import { feedInputs, graph, model as modelOf, node, value, type Model } from '../src/onnx/index.js';
 import { LEAST_OPSET, loadModel } from '../src/pipeline/load-model.js';
 import { solveLayers } from '../src/pipeline/solve-layers.js';
 import { DEFAULT_SETTINGS, planQuantization, type Plan } from '../src/plan/index.js';
 import {
   collectMoments,
-  fastMoments,
+  FAST_MOMENTS,
   findWeightedLayers,
   matrixSize,
   roundToNearest,
@@ -102,8 +101,7 @@ function roundingWork(model: Model, plan: Plan): number {
 /** Floating-point operations of all Gram matrices of the fast effort, 2 · rows · n² each; shared ones count once. */
 async function gramWork(model: Model, plan: Plan, data: DataSet): Promise<number> {
   const layers = solvableLayers(model.graph, plan, () => true);
-  const options = fastMoments(parseFormat(values.weights).bits);
-  const found = await collectMoments(model, layers, data, ctx, options);
+  const found = await collectMoments(model, layers, data, ctx, FAST_MOMENTS);
   const work = new Map(
     [...found].map(([{ layout }, moments]) => {
       const count = moments.fit.count + (moments.heldOut?.count ?? 0);

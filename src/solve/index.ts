@@ -8,7 +8,6 @@ export { fromMatrix, matrixSize, scaleLayout, toMatrix, type WeightLayout } from
 export {
   collectMoments,
   FAST_MOMENTS,
-  fastMoments,
   fitSamples,
   type LayerData,
   type MomentsOptions,

@@ -27,13 +27,7 @@ import {
   type LayerJob,
   type LayerRunner,
 } from './layer-runner.js';
-import {
-  collectMoments,
-  FAST_MOMENTS,
-  fastMoments,
-  MOMENTS_DEFAULTS,
-  type LayerData,
-} from './moments/collect.js';
+import { collectMoments, FAST_MOMENTS, MOMENTS_DEFAULTS, type LayerData } from './moments/collect.js';
 import { readBatches } from './moments/batches.js';
 import { type RowWeights } from './moments/patches.js';
 import { walkLayers } from './moments/sequential.js';
@@ -121,7 +115,7 @@ export async function solveWeights(
     const runner = isSpread ? await openRunners(threads) : await openRunner(ctx.threads);
     const collector = createCollector(model, plan, solver, settings, runner, ctx);
     try {
-      if (atOnce) await solveOnePass(model, plan, part, data, collector, settings.effort, rowsOf, ctx);
+      if (atOnce) await solveOnePass(model, part, data, collector, settings.effort, rowsOf, ctx);
       else await solveFrontToBack(model, simulated, part, data, collector, rowsOf, ctx);
     } finally {
       await runner.close();
@@ -224,7 +218,6 @@ function entryOf<T>(map: ReadonlyMap<string, T>, key: string): [string, T][] {
 
 async function solveOnePass(
   model: Model,
-  plan: Plan,
   layers: readonly WeightedLayer[],
   data: LayerData,
   collector: Collector,
@@ -232,7 +225,7 @@ async function solveOnePass(
   rowWeights: RowWeights | undefined,
   ctx: Context,
 ): Promise<void> {
-  const options = { ...(effort === 'fast' ? fastMoments(leastBits(layers, plan)) : {}), rowWeights };
+  const options = { ...(effort === 'fast' ? FAST_MOMENTS : {}), rowWeights };
   const moments = await collectMoments(model, layers, data, ctx, options);
   const progress = ctx.start('Rounding layers', layers.length);
   // Large ones first, so that all threads end at about the same time.
@@ -247,12 +240,6 @@ async function solveOnePass(
   };
   await Promise.all(Array.from({ length: collector.lanes }, lane));
   progress.finish();
-}
-
-function leastBits(layers: readonly WeightedLayer[], plan: Plan): number {
-  return Math.min(
-    ...layers.map(({ weight }) => parseFormat(required(plan.weights[weight], weight).format).bits),
-  );
 }
 
 async function solveFrontToBack(

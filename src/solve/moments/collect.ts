@@ -45,14 +45,6 @@ export const MOMENTS_DEFAULTS: MomentsOptions = {
 /** What the effort `fast` looks at: a part of the samples, fewer rows of X for each column of it, all in one run. */
 export const FAST_MOMENTS = { samples: 128, batch: 128, rowsPerColumn: 5 } as const;
 
-/**
- * The same for weights of at least so many bits. From 4 bits on three rows a column give the top-1 of five; below, they
- * lose up to three points (docs/results.md).
- */
-export function fastMoments(bits: number): Pick<MomentsOptions, keyof typeof FAST_MOMENTS> {
-  return bits < 4 ? FAST_MOMENTS : { ...FAST_MOMENTS, rowsPerColumn: 3 };
-}
-
 /** Moments of the samples codes are fitted to, and of those kept apart. */
 export interface SplitMoments {
   readonly fit: InputMoments;
