@@ -138,41 +138,27 @@ export function planProblem(
   return { layer, problem, scaleIndex: index };
 }
 
-/** Codes in the initializer's order, scales in that of the ONNX scale tensor. */
+/** Codes in the initializer's order, scales in that of the ONNX scale tensor; of a codebook, places in its table. */
 export function toSolvedWeight(
   { layer, problem, scaleIndex }: PlannedProblem,
   solution: LayerSolution,
 ): SolvedWeight {
   const { exponent } = solution;
-  if (problem.grid.entries !== undefined) return toCodebook({ layer, problem, scaleIndex }, solution);
+  const table = problem.grid.entries === undefined ? undefined : storedCodebook(problem.grid, solution);
+  const stored = table ?? solution;
   const scale = new Float32Array(scaleIndex.length);
   const zeroPoint = new Int32Array(scaleIndex.length);
   scaleIndex.forEach((at, cell) => {
-    scale[at] = solution.scale[cell] as number;
+    scale[at] = stored.scale[cell] as number;
     zeroPoint[at] = solution.zeroPoint[cell] as number;
   });
   return {
     initializer: layer.weight,
     ...(exponent === undefined ? {} : { format: formatOf(problem, exponent).name }),
-    codes: fromMatrix(layer.layout, solution.codes),
+    ...(table === undefined ? {} : { levels: table.levels }),
+    codes: fromMatrix(layer.layout, stored.codes),
     scale,
     zeroPoint,
-  };
-}
-
-/** Codes as places in the table of levels, and the table. */
-function toCodebook({ layer, problem, scaleIndex }: PlannedProblem, solution: LayerSolution): SolvedWeight {
-  const { codes, scale, levels } = storedCodebook(problem.grid, solution);
-  const placed = new Float32Array(scaleIndex.length);
-  scaleIndex.forEach((at, cell) => {
-    placed[at] = scale[cell] as number;
-  });
-  return {
-    initializer: layer.weight,
-    levels,
-    codes: fromMatrix(layer.layout, codes),
-    scale: placed,
-    zeroPoint: new Int32Array(scaleIndex.length),
   };
 }
 

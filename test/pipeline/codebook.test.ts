@@ -11,43 +11,19 @@ import {
   type QuantizeRequest,
   type QuantizeResult,
 } from '../../src/pipeline/index.js';
-import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
+import { type PlanSettings } from '../../src/plan/index.js';
 import { groupingOf } from '../../src/solve/round-to-nearest.js';
 import { tensor, toFloat32 } from '../../src/tensor/index.js';
+import { fashionRequest, heldOutError } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
 const folder = temporaryFolder();
 
-function request(plan: Partial<PlanSettings>, changes: Partial<QuantizeRequest> = {}): QuantizeRequest {
-  const spec = {
-    path: 'fixtures/fashion-mnist/calibration.npz',
-    rows: [0, 64] as const,
-    preprocess: { scale: 1 / 255, mean: 0.286, std: 0.353 },
-  };
-  return {
-    model: 'fixtures/fashion-cnn/cnn.onnx',
-    out: join(folder, 'out.onnx'),
-    plan: { ...DEFAULT_SETTINGS, activations: 'float', ...plan },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'mse',
-    statistics: { kind: 'data', spec },
-    solving: { effort: 'fast' },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: true,
-    locked: false,
-    ...changes,
-  };
-}
+const request = (plan: Partial<PlanSettings>, changes: Partial<QuantizeRequest> = {}): QuantizeRequest =>
+  fashionRequest(join(folder, 'out.onnx'), plan, changes);
 
 const run = (plan: Partial<PlanSettings>, changes: Partial<QuantizeRequest> = {}): Promise<QuantizeResult> =>
   quantize(request(plan, changes), createContext({ seed: 0, threads: 1 }));
-
-/** Mean of the logarithm of held-out errors. */
-function heldOut({ layers }: QuantizeResult): number {
-  return layers.reduce((sum, l) => sum + Math.log(l.error.heldOut ?? NaN), 0) / layers.length;
-}
 
 describe('quantize --weights codebookN', () => {
   it.each(['tensor', 'channel'] as const)(
@@ -91,7 +67,7 @@ describe('quantize --weights codebookN', () => {
         await run({ weights: `codebook${bits}`, solver: 'auto' }),
         await run({ weights: `int${bits}`, solver: 'auto' }),
       ];
-      gains.push(heldOut(uniform) - heldOut(codebook));
+      gains.push(heldOutError(uniform) - heldOutError(codebook));
     }
     expect(Math.min(...gains)).toBeGreaterThan(0.15);
   });

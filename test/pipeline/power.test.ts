@@ -3,49 +3,24 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
 import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
-import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
+import { type PlanSettings } from '../../src/plan/index.js';
+import { fashionRequest, heldOutError } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
 const folder = temporaryFolder();
 const LAYERS = '/head|classifier/';
 
-function request(plan: Partial<PlanSettings>): QuantizeRequest {
-  const spec = {
-    path: 'fixtures/fashion-mnist/calibration.npz',
-    rows: [0, 64] as const,
-    preprocess: { scale: 1 / 255, mean: 0.286, std: 0.353 },
-  };
-  return {
-    model: 'fixtures/fashion-cnn/cnn.onnx',
-    out: join(folder, 'out.onnx'),
-    plan: {
-      ...DEFAULT_SETTINGS,
-      activations: 'float',
-      nodes: [
-        { match: { node: '/.*/' }, quantize: false },
-        { match: { node: LAYERS }, quantize: true },
-      ],
-      ...plan,
-    },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'mse',
-    statistics: { kind: 'data', spec },
-    solving: { effort: 'fast' },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: true,
-    locked: false,
-  };
-}
+const request = (plan: Partial<PlanSettings>): QuantizeRequest =>
+  fashionRequest(join(folder, 'out.onnx'), {
+    nodes: [
+      { match: { node: '/.*/' }, quantize: false },
+      { match: { node: LAYERS }, quantize: true },
+    ],
+    ...plan,
+  });
 
 const run = (plan: Partial<PlanSettings>): Promise<QuantizeResult> =>
   quantize(request(plan), createContext({ seed: 0 }));
-
-/** Mean of the logarithm of held-out errors. */
-function heldOut({ layers }: QuantizeResult): number {
-  return layers.reduce((sum, l) => sum + Math.log(l.error.heldOut ?? NaN), 0) / layers.length;
-}
 
 describe('quantize --weights power4', () => {
   it('chooses an exponent for each tensor and writes its levels', async () => {
@@ -67,7 +42,7 @@ describe('quantize --weights power4', () => {
     expect(learned.layers.map((l) => l.solver)).toContain('nupes');
     for (const { weight, exponent } of learned.layers)
       expect(learned.plan.weights[weight]?.format).toBe(`power4a${exponent}`);
-    expect(heldOut(learned)).toBeLessThan(heldOut(straight) - 0.05);
+    expect(heldOutError(learned)).toBeLessThan(heldOutError(straight) - 0.05);
     for (const { error } of learned.layers)
       expect(error.heldOut).toBeLessThan(0.9 * (error.heldOutNearest ?? 0));
   });
