@@ -75,7 +75,8 @@ export function histogram({ title, counts, low, high, range }: HistogramOptions)
   const left = Math.min(low, range?.low ?? low);
   const right = Math.max(high, range?.high ?? high);
   const x = (value: number): number => MARGIN.left + ((value - left) / (right - left || 1)) * INNER.width;
-  const heights = counts.map((c) => (c > 0 ? Math.log10(c) + 0.3 : 0));
+  // Steps that share a bin of a sketch hold fractions of a count: zero at zero, never below.
+  const heights = counts.map((count) => Math.log10(1 + count));
   const top = Math.max(...heights, 1);
   const width = (high - low) / Math.max(counts.length, 1);
   const base = MARGIN.top + INNER.height;
