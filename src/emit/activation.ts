@@ -72,6 +72,7 @@ export function quantizePair(
     }
     case 'dequantize':
     case 'table':
+    case 'vectors':
       throw new FxqError(
         'E_FORMAT',
         `activation '${id}' cannot have format ${format.name}: ONNX has no operator that quantizes to it`,

@@ -35,4 +35,4 @@ export {
 export { opsetForSettings } from './opset.js';
 export { emitQOperator } from './qoperator/index.js';
 export { emitQdq, type SolvedWeights } from './qdq.js';
-export { parameterShape } from './weight.js';
+export { parameterShape } from './weight-scale.js';

@@ -129,7 +129,7 @@ class QdqEmitter {
     const weight = this.#plan.nodes[node.name]?.weights[1];
     if (weight === undefined || !ROUNDED_AGAIN.has(node.opType)) return false;
     const { onnx } = parseFormat(required(this.#plan.weights[weight], weight).format);
-    return onnx === 'table' || onnx === 'cast';
+    return onnx === 'table' || onnx === 'vectors' || onnx === 'cast';
   }
 
   emit(): Graph {

@@ -2,6 +2,7 @@
 import { FxqError } from '../core/index.js';
 import { parseFormat, type NumberFormat } from '../formats/index.js';
 import { node } from '../onnx/index.js';
+import { type Granularity, type WeightQuantization } from '../plan/index.js';
 import { dtypeCode, tensor } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
 
@@ -27,6 +28,47 @@ export function storedScale(
   if (steps !== undefined) return scaledBytes(fresh, base, steps, shape);
   const name = fresh(`${base}_scale`);
   return { name, nodes: [], initializers: [[name, tensor('float32', shape, scale)]] };
+}
+
+/** Scales in a shape that broadcasts over the weight; those of blocks are repeated along their axis. */
+export function broadcastScale(
+  fresh: FreshName,
+  { initializer: base, granularity }: WeightQuantization,
+  scale: Float32Array,
+  dims: readonly number[],
+  format: NumberFormat,
+): ScaleFragment {
+  if (granularity.kind !== 'block')
+    return storedScale(fresh, base, format, scale, broadcastShape(granularity, dims));
+  const stored = storedScale(fresh, base, format, scale, parameterShape(granularity, dims));
+  const { axis, size } = granularity;
+  const block = Int32Array.from({ length: dims[axis] ?? 1 }, (_, i) => Math.floor(i / size));
+  const [index, name] = [fresh(`${base}_block`), fresh(`${base}_scale_of_each`)];
+  return {
+    name,
+    nodes: [
+      ...stored.nodes,
+      node('Gather', [stored.name, index], [name], { axis }, { name: fresh(`${base}_scale_Gather`) }),
+    ],
+    initializers: [...stored.initializers, [index, tensor('int32', [block.length], block)]],
+  };
+}
+
+/** Shape of scale and zero point in QuantizeLinear's convention. */
+export function parameterShape(granularity: Granularity, dims: readonly number[]): number[] {
+  switch (granularity.kind) {
+    case 'tensor':
+      return [];
+    case 'channel':
+      return [dims[granularity.axis] ?? 1];
+    case 'block':
+      return dims.map((d, axis) => (axis === granularity.axis ? Math.ceil(d / granularity.size) : d));
+  }
+}
+
+/** Shape that makes channel scales broadcast over the weight. */
+function broadcastShape(granularity: Granularity, dims: readonly number[]): number[] {
+  return granularity.kind === 'channel' ? dims.map((d, axis) => (axis === granularity.axis ? d : 1)) : [];
 }
 
 const E8M0_BIAS = 127;

@@ -4,7 +4,8 @@ import { node, type AttributeInput } from '../onnx/index.js';
 import { solvedFormat, type Granularity, type SolvedWeight, type WeightQuantization } from '../plan/index.js';
 import { createArray, dtypeCode, tensor, type Tensor } from '../tensor/index.js';
 import { type Fragment, type FreshName } from './fragment.js';
-import { storedScale, type ScaleFragment } from './weight-scale.js';
+import { vectorLookup } from './vector-weight.js';
+import { broadcastScale, parameterShape, storedScale } from './weight-scale.js';
 
 /**
  * Codes and dequantization of one weight.
@@ -22,6 +23,7 @@ export function dequantizedWeight(
   apart = false,
 ): Fragment {
   const format = solvedFormat(quantization, solved);
+  if (format.onnx === 'vectors') return vectorLookup(fresh, quantization, solved, dims, format, result);
   const base = quantization.initializer;
   const codes = fresh(`${base}_quantized`);
   const stored: [string, Tensor] = [codes, codeTensor(format, solved.codes, dims)];
@@ -132,30 +134,6 @@ function tableLookup(
   };
 }
 
-/** Scales in a shape that broadcasts over the weight; those of blocks are repeated along their axis. */
-function broadcastScale(
-  fresh: FreshName,
-  { initializer: base, granularity }: WeightQuantization,
-  scale: Float32Array,
-  dims: readonly number[],
-  format: NumberFormat,
-): ScaleFragment {
-  if (granularity.kind !== 'block')
-    return storedScale(fresh, base, format, scale, broadcastShape(granularity, dims));
-  const stored = storedScale(fresh, base, format, scale, parameterShape(granularity, dims));
-  const { axis, size } = granularity;
-  const block = Int32Array.from({ length: dims[axis] ?? 1 }, (_, i) => Math.floor(i / size));
-  const [index, name] = [fresh(`${base}_block`), fresh(`${base}_scale_of_each`)];
-  return {
-    name,
-    nodes: [
-      ...stored.nodes,
-      node('Gather', [stored.name, index], [name], { axis }, { name: fresh(`${base}_scale_Gather`) }),
-    ],
-    initializers: [...stored.initializers, [index, tensor('int32', [block.length], block)]],
-  };
-}
-
 /** Codes in their storage type; table codes count from the lowest level. */
 function codeTensor(format: NumberFormat, codes: Int32Array, dims: readonly number[]): Tensor {
   const data = createArray(format.dtype, codes.length);
@@ -163,23 +141,6 @@ function codeTensor(format: NumberFormat, codes: Int32Array, dims: readonly numb
   const narrow = data as Int32Array;
   for (let i = 0; i < codes.length; i++) narrow[i] = (codes[i] ?? 0) + offset;
   return { dtype: format.dtype, dims, data };
-}
-
-/** Shape of scale and zero point in QuantizeLinear's convention. */
-export function parameterShape(granularity: Granularity, dims: readonly number[]): number[] {
-  switch (granularity.kind) {
-    case 'tensor':
-      return [];
-    case 'channel':
-      return [dims[granularity.axis] ?? 1];
-    case 'block':
-      return dims.map((d, axis) => (axis === granularity.axis ? Math.ceil(d / granularity.size) : d));
-  }
-}
-
-/** Shape that makes channel scales broadcast over the weight. */
-function broadcastShape(granularity: Granularity, dims: readonly number[]): number[] {
-  return granularity.kind === 'channel' ? dims.map((d, axis) => (axis === granularity.axis ? d : 1)) : [];
 }
 
 function granularityAttributes(granularity: Granularity): Record<string, AttributeInput> {

@@ -24,7 +24,17 @@ export type OnnxForm =
   /** DequantizeLinear of an initializer: the type or the rounding mode has no QuantizeLinear. */
   | 'dequantize'
   /** Codes in an unsigned initializer, levels by Gather from a table of 2^bits entries. */
-  | 'table';
+  | 'table'
+  /** One code for several weights: rows of a table of bytes by Gather, in the order of the layer's sum. */
+  | 'vectors';
+
+/** Several weights that share a code. */
+export interface VectorPart {
+  /** Weights of one vector. */
+  readonly size: number;
+  /** Vectors there are. */
+  readonly words: number;
+}
 
 /**
  * A number format: `value = scale · decode(code)`, for affine formats `scale · (code − zeroPoint)`. The scalar functions
@@ -35,7 +45,7 @@ export interface NumberFormat {
   /** Canonical name: `parseFormat(name)` gives the format back. */
   readonly name: string;
   readonly family: string;
-  /** Bits of one code; shared scales come on top. */
+  /** Bits of the code of one weight, a fraction where several share one; shared scales come on top. */
   readonly bits: number;
   readonly signed: boolean;
   /** Lowest and highest code. */
@@ -59,6 +69,8 @@ export interface NumberFormat {
   readonly exponent?: number;
   /** Levels of a codebook, by code, where they are settled. */
   readonly levels?: Float32Array;
+  /** Codes are chosen for several weights at once, so `encode` does not apply; absent for most. */
+  readonly vector?: VectorPart;
   /** Code of the level that stands for `x` = value / scale: the nearest, ties to even, saturating, unless documented. */
   encode(x: number, zeroPoint?: number): number;
   /** Level of a code, in units of the scale. */

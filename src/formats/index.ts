@@ -25,7 +25,13 @@ export {
   type Parameters,
 } from './fit.js';
 export { apFixedType, fixedPoint, fractionFor, unsignedForm, type FixedFormat } from './fixed.js';
-export { type FormatFamily, type NumberFormat, type OnnxForm, type ScaleRule } from './format.js';
+export {
+  type FormatFamily,
+  type NumberFormat,
+  type OnnxForm,
+  type ScaleRule,
+  type VectorPart,
+} from './format.js';
 export { WHOLE_TENSOR, byBlock, byChannel, type Grouping } from './grouping.js';
 export { kMeans } from './k-means.js';
 export { FAMILIES, formatNames, parseFormat, storedFormat } from './parse.js';
@@ -49,7 +55,16 @@ export {
   type Rounding,
   type Word,
 } from './rounding.js';
+export {
+  elementOrder,
+  isInOrder,
+  reductionMatrix,
+  type Reduction,
+  type ReductionMatrix,
+} from './reduction.js';
 export { sampleAbsmax, sampleRange, type Sample } from './sample.js';
+export { WORD_LIMIT, vectorFormat, vectorsOfRow } from './vector.js';
+export { learnWords, nearestWords, type VectorMatrix, type Words } from './vector-fit.js';
 export {
   COST_ASSUMPTIONS,
   WORD_LENGTH_DEFAULTS,

@@ -12,6 +12,7 @@ import { MINIFLOAT } from './minifloat.js';
 import { NORMAL_FLOAT } from './normal-float.js';
 import { POWER } from './power.js';
 import { POWER_OF_TWO_SUMS } from './power-of-two-sums.js';
+import { VECTOR, vectorFormat } from './vector.js';
 
 /** Every family; a new one is one file and one row here. */
 export const FAMILIES = {
@@ -27,6 +28,7 @@ export const FAMILIES = {
   'normal-float': NORMAL_FLOAT,
   power: POWER,
   codebook: CODEBOOK,
+  vector: VECTOR,
 } as const satisfies Record<string, FormatFamily>;
 
 const ROWS: readonly FormatFamily[] = Object.values(FAMILIES);
@@ -56,9 +58,13 @@ export function parseFormat(name: string): NumberFormat {
 /**
  * The format of a stored weight: by its name, and by its table of levels where that was learned.
  *
- * @param levels ascending, in units of the scale
+ * @param levels by code, in units of the scale
  */
 export function storedFormat(name: string, levels: ArrayLike<number> | undefined): NumberFormat {
   const format = parseFormat(name);
-  return levels === undefined ? format : codebookFormat(format.bits, levels);
+  if (levels === undefined) return format;
+  const { vector } = format;
+  return vector === undefined
+    ? codebookFormat(format.bits, levels)
+    : vectorFormat(Math.log2(vector.words), vector.size, levels);
 }

@@ -2,6 +2,7 @@
 import { dtypeBits } from '../tensor/index.js';
 import { type NumberFormat } from './format.js';
 import { type Grouping } from './grouping.js';
+import { vectorsOfRow } from './vector.js';
 
 /** Scale and zero point of every group. */
 export interface GroupParameters {
@@ -51,6 +52,8 @@ export function dequantize(
 export interface TensorSize {
   readonly count: number;
   readonly groups: number;
+  /** Elements that are summed over: vectors end with them. All where absent. */
+  readonly depth?: number;
   /** Zero points are stored. */
   readonly asymmetric?: boolean;
 }
@@ -58,10 +61,22 @@ export interface TensorSize {
 const SCALE_BYTES = { float: 4, 'power-of-two': 4, e8m0: 1, e4m3: 1, one: 0 } as const;
 
 /** Bytes that a tensor takes in an ONNX file: packed codes, scales, zero points, and the table of levels if any. */
-export function tensorBytes(format: NumberFormat, { count, groups, asymmetric = false }: TensorSize): number {
-  const codes = Math.ceil((count * dtypeBits(format.dtype)) / 8);
+export function tensorBytes(
+  format: NumberFormat,
+  { count, groups, depth = count, asymmetric = false }: TensorSize,
+): number {
+  const codes = Math.ceil((codeCount(format, count, depth) * dtypeBits(format.dtype)) / 8);
   const scales = groups * SCALE_BYTES[format.scale] + (format.scale === 'e4m3' ? 4 : 0);
   const zeroPoints = asymmetric ? Math.ceil((groups * dtypeBits(format.dtype)) / 8) : 0;
-  const table = format.onnx === 'table' ? 4 * (format.high - format.low + 1) : 0;
-  return codes + scales + zeroPoints + table;
+  return codes + scales + zeroPoints + tableBytes(format);
+}
+
+function codeCount({ vector }: NumberFormat, count: number, depth: number): number {
+  return vector === undefined || count === 0 ? count : (count / depth) * vectorsOfRow(depth, vector.size);
+}
+
+/** Levels in float32, entries of words in bytes. */
+function tableBytes({ onnx, low, high }: NumberFormat): number {
+  if (onnx === 'vectors') return high - low + 1;
+  return onnx === 'table' ? 4 * (high - low + 1) : 0;
 }

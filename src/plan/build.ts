@@ -1,4 +1,5 @@
 /** Building the plan: roles, integer flow, ties and operand formats; scales come later, from data. */
+import { FxqError } from '../core/index.js';
 import { parseFormat } from '../formats/index.js';
 import { everyConstant, operatorFacts, subgraphsOf, type Model, type Node } from '../onnx/index.js';
 import { matchRules } from './match.js';
@@ -118,6 +119,12 @@ class PlanBuilder {
   #activation(value: string, role: NodeRole, wanted = role.formats.activations): string {
     const rule = this.#scope.settings.tensors.filter((t) => t.tensor === value).at(-1);
     const format = rule?.format ?? wanted;
+    if (parseFormat(format).vector !== undefined)
+      throw new FxqError(
+        'E_FORMAT',
+        `activation '${value}' cannot have format ${format}, whose codes stand for several weights each`,
+        'Choose an integer, fixed-point or float8 format for activations.',
+      );
     const id = format === this.#scope.settings.activations ? value : `${value}@${format}`;
     if (!this.#activations.has(id)) {
       this.#activations.set(id, {
@@ -146,6 +153,7 @@ class PlanBuilder {
       initializer: operand.initializer,
       format,
       granularity: granularityOf(operand, role.node, rank, format, role.formats.granularity),
+      ...vectorReduction(operand, role.node, rank, format),
       scale: [],
       zeroPoint: [],
       solver: operand.slot === undefined ? 'nearest' : role.formats.solver,
@@ -234,6 +242,16 @@ function sharesParameters(role: NodeRole): boolean {
 
 function weightNames(role: NodeRole): Record<number, string> {
   return Object.fromEntries(role.weights.map((w) => [w.input, w.initializer]));
+}
+
+function vectorReduction(
+  { slot }: WeightOperand,
+  node: Node,
+  rank: number,
+  format: string,
+): Pick<WeightQuantization, 'reduction'> {
+  if (slot === undefined || parseFormat(format).vector === undefined) return {};
+  return { reduction: { axes: slot.reductionAxes(node, rank), groups: slot.groups(node) } };
 }
 
 function granularityOf(

@@ -1,4 +1,5 @@
 /** The plan: every decision about quantization, as one immutable, serialisable value. */
+import { type Reduction } from '../formats/index.js';
 import { type Sparsity } from './settings.js';
 
 /** How many scales a tensor has. Block granularity runs along `axis`, the reduction axis for weights. */
@@ -39,8 +40,10 @@ export interface WeightQuantization extends TensorQuantization {
   readonly solver: string;
   /** Lowest scale of each channel at which the layer's bias still fits into int32; absent where none is at risk. */
   readonly minimumScale?: readonly number[];
-  /** Levels of a codebook, ascending and in units of the scale; absent until they are learned. */
+  /** Learned levels, by code and in units of the scale; absent until they are learned. */
   readonly levels?: readonly number[];
+  /** What its layer sums over, for formats whose vectors follow that order. */
+  readonly reduction?: Reduction;
   /** The pattern a rule asks for, or `dense` where one keeps a pattern out. */
   readonly sparsity?: Sparsity | 'dense';
 }
@@ -84,12 +87,15 @@ export interface Plan {
   readonly nodes: Readonly<Record<string, NodePlan>>;
 }
 
-/** Integer codes of a solved weight, in the initializer's layout, with the final parameters. */
+/**
+ * Integer codes of a solved weight, in the initializer's layout, with the final parameters. One code a weight for vector
+ * formats, too, `word · D + place`, so that whoever reads values need not know of them.
+ */
 export interface SolvedWeight {
   readonly initializer: string;
   /** The planned format with the parameter that was left open (`power4` → `power4a0.62`); absent where nothing was. */
   readonly format?: string;
-  /** Learned levels of a codebook, by code. */
+  /** Learned levels of a codebook, or entries of words, by code. */
   readonly levels?: Float32Array;
   /** Row-major in the initializer's own shape. */
   readonly codes: Int32Array;

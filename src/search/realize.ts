@@ -1,22 +1,11 @@
 /** Candidates as numbers: weights as a solver would leave them, grids of inputs as calibration would choose them. */
 import { assignRanges, type RangeSettings, type Statistics } from '../calibrate/index.js';
 import { FxqError, assert, required, type Context } from '../core/index.js';
-import {
-  dequantize as valuesOf,
-  fitTensor,
-  parseFormat,
-  quantize,
-  byBlock,
-  byChannel,
-  WHOLE_TENSOR,
-  type FitMethod,
-  type Grouping,
-} from '../formats/index.js';
+import { dequantize as valuesOf, parseFormat, type FitMethod } from '../formats/index.js';
 import { loadTensor, type Model, type TensorType } from '../onnx/index.js';
 import {
-  chosenFormat,
-  isSymmetricWeight,
   planQuantization,
+  solvedFormat,
   type Granularity,
   type Plan,
   type PlanSettings,
@@ -28,6 +17,7 @@ import {
   SPARSE_SOLVERS,
   checkSolver,
   floatTarget,
+  groupingOf,
   isSolverName,
   isSparseSolver,
   layerWeight,
@@ -37,6 +27,8 @@ import {
   plainProduct,
   planProblem,
   realWeight,
+  reductionOf,
+  roundWeight,
   solveSparse,
   toSolvedWeight,
   type Effort,
@@ -123,7 +115,7 @@ async function solveWeight(
   // What quantize leaves to nearest is rounded so here, too.
   const isLookup = layer.patches.kind === 'lookup';
   if (sparsity === undefined && (solver === 'nearest' || isLookup))
-    return roundWeight(settings, layer, candidate);
+    return roundCandidate(settings, layer, candidate);
   const planned = problemOf(settings, layer, candidate);
   const solution = await solve(planned.problem, layer, candidate, ctx);
   return { weight: realWeight(planned, solution), solved: toSolvedWeight(planned, solution) };
@@ -159,31 +151,29 @@ function floatWeight(model: Model, layer: WeightedLayer): Float32Array {
   );
 }
 
-function roundWeight(
+function roundCandidate(
   { model, weightRange }: RealizeSettings,
   layer: WeightedLayer,
   candidate: LayerCandidate,
 ): WeightValues {
-  const values = floatWeight(model, layer);
-  const format = parseFormat(candidate.weights);
-  const grouping = groupingOf(layer, candidate);
-  const symmetric = isSymmetricWeight(candidate.weights);
-  const { format: settled, ...fitted } = fitTensor(format, values, grouping, {
-    method: weightRange,
-    symmetric,
-  });
-  const quantized = quantize(settled, values, grouping, fitted);
-  return {
-    weight: valuesOf(settled, quantized, grouping),
-    solved: { initializer: layer.weight, ...chosenFormat(format, settled), ...quantized },
-  };
+  const stored = required(model.graph.initializers.get(layer.weight), layer.weight);
+  const quantization = quantizationOf(layer, candidate);
+  const solved = roundWeight(quantization, loadTensor(stored, layer.weight), weightRange);
+  const grouping = groupingOf(quantization.granularity, stored.dims);
+  return { weight: valuesOf(solvedFormat(quantization, solved), solved, grouping), solved };
 }
 
-function groupingOf({ layout }: WeightedLayer, candidate: LayerCandidate): Grouping {
-  const granularity = granularityOf(layout, candidate);
-  if (granularity.kind === 'tensor') return WHOLE_TENSOR;
-  if (granularity.kind === 'channel') return byChannel(layout.dims, granularity.axis);
-  return byBlock(layout.dims, granularity.axis, granularity.size);
+function quantizationOf(layer: WeightedLayer, candidate: LayerCandidate): WeightQuantization {
+  return {
+    initializer: layer.weight,
+    format: candidate.weights,
+    granularity: granularityOf(layer.layout, candidate),
+    reduction: reductionOf(layer.layout),
+    scale: [],
+    zeroPoint: [],
+    solver: candidate.solver,
+    why: 'candidate',
+  };
 }
 
 function granularityOf(
@@ -211,15 +201,7 @@ function problemOf(
   const weight = layerWeight(model.graph, layer);
   const shape = { ...matrixSize(layer.layout), groups: layer.layout.groups, weight };
   const targeted = (m: SplitMoments['fit']): Moments => ({ ...m, target: floatTarget(shape, m) });
-  const quantization: WeightQuantization = {
-    initializer: layer.weight,
-    format,
-    granularity: granularityOf(layer.layout, candidate),
-    scale: [],
-    zeroPoint: [],
-    solver,
-    why: 'candidate',
-  };
+  const quantization = quantizationOf(layer, candidate);
   const heldOut = own.heldOut === undefined ? undefined : targeted(own.heldOut);
   return planProblem(model.graph, layer, quantization, { fit: targeted(own.fit), heldOut }, false);
 }

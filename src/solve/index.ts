@@ -1,10 +1,17 @@
 /** solve: codes for weights — layer problems, rounding methods, and the transforms before and after them. */
-export { roundToNearest } from './round-to-nearest.js';
+export { groupingOf, roundToNearest, roundWeight } from './round-to-nearest.js';
 export { findSaturation, scalesWithoutSaturation, type SaturationRisk } from './saturation.js';
 export * from './distill/index.js';
 export * from './sparsity/index.js';
 export { findWeightedLayers, layerWeight, type WeightedLayer } from './layers.js';
-export { fromMatrix, matrixSize, scaleLayout, toMatrix, type WeightLayout } from './weight-layout.js';
+export {
+  fromMatrix,
+  matrixSize,
+  reductionOf,
+  scaleLayout,
+  toMatrix,
+  type WeightLayout,
+} from './weight-layout.js';
 export {
   collectMoments,
   FAST_MOMENTS,

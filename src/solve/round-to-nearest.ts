@@ -23,7 +23,8 @@ import {
   type SolvedWeight,
   type WeightQuantization,
 } from '../plan/index.js';
-import { toFloat32 } from '../tensor/index.js';
+import { toFloat32, type Tensor } from '../tensor/index.js';
+import { roundVectors } from './round-vectors.js';
 
 /**
  * Codes of all weights of a plan, each rounded to the nearest level.
@@ -41,25 +42,41 @@ export function roundToNearest(
   const solved = new Map<string, SolvedWeight>();
   const constants = everyConstant(graph);
   for (const weight of Object.values(plan.weights)) {
-    const { initializer, format: name, granularity, minimumScale = [] } = weight;
+    const { initializer } = weight;
     const stored = required(constants.get(initializer), `initializer ${initializer}`);
-    const values = toFloat32(loadTensor(stored, initializer));
-    const format = storedFormat(name, weight.levels);
-    const grouping = groupingOf(granularity, stored.dims);
-    const given = givenParameters(weight);
-    const { format: settled, ...fitted } =
-      given === undefined
-        ? fitTensor(format, values, grouping, { method, symmetric: isSymmetricWeight(name) })
-        : { format, ...given };
-    const parameters = {
-      ...fitted,
-      scale: fitted.scale.map((s, i) => raiseScale(settled, s, minimumScale[i] ?? 0)),
-    };
-    const dither = weight.solver === STOCHASTIC ? ditherFor(settled, initializer, seed) : undefined;
-    const { codes, scale, zeroPoint } = quantize(settled, values, grouping, parameters, dither);
-    solved.set(initializer, { initializer, ...chosenFormat(format, settled), codes, scale, zeroPoint });
+    solved.set(initializer, roundWeight(weight, loadTensor(stored, initializer), method, seed));
   }
   return solved;
+}
+
+/** Codes of one weight of a plan, each rounded to the nearest level or vector of levels. */
+export function roundWeight(
+  weight: WeightQuantization,
+  stored: Tensor,
+  method: FitMethod,
+  seed = 0,
+): SolvedWeight {
+  const { initializer, format: name, granularity, minimumScale = [] } = weight;
+  const values = toFloat32(stored);
+  const format = storedFormat(name, weight.levels);
+  const grouping = groupingOf(granularity, stored.dims);
+  const given = givenParameters(weight);
+  if (format.vector !== undefined) {
+    const { vector } = format;
+    if (weight.solver === STOCHASTIC) throw notRounded(format, initializer);
+    return roundVectors(weight, { ...format, vector }, values, stored.dims, grouping, method, given);
+  }
+  const { format: settled, ...fitted } =
+    given === undefined
+      ? fitTensor(format, values, grouping, { method, symmetric: isSymmetricWeight(name) })
+      : { format, ...given };
+  const parameters = {
+    ...fitted,
+    scale: fitted.scale.map((s, i) => raiseScale(settled, s, minimumScale[i] ?? 0)),
+  };
+  const dither = weight.solver === STOCHASTIC ? ditherFor(settled, initializer, seed) : undefined;
+  const { codes, scale, zeroPoint } = quantize(settled, values, grouping, parameters, dither);
+  return { initializer, ...chosenFormat(format, settled), codes, scale, zeroPoint };
 }
 
 /** Rounding that is right on average: the expected value of a code is the weight. */
@@ -68,15 +85,17 @@ export const STOCHASTIC = 'stochastic';
 /** @throws FxqError E_FORMAT for formats whose codes are not nearest integers of a range */
 function ditherFor(format: NumberFormat, initializer: string, seed: number): () => number {
   const { rounding = 'AP_RND_CONV' } = format as Partial<FixedFormat>;
-  if (!format.integer || !format.uniform || rounding !== 'AP_RND_CONV') {
-    throw new FxqError(
-      'E_FORMAT',
-      `'${initializer}' has format ${format.name}, which is not rounded to the nearest integer of a range`,
-      'Choose an integer or fixed-point format, or --solver nearest.',
-    );
-  }
+  if (!format.integer || !format.uniform || rounding !== 'AP_RND_CONV') throw notRounded(format, initializer);
   const rng = createRng(seed).fork(`stochastic ${initializer}`);
   return () => rng.uniform() - 0.5;
+}
+
+function notRounded({ name }: NumberFormat, initializer: string): FxqError {
+  return new FxqError(
+    'E_FORMAT',
+    `'${initializer}' has format ${name}, which is not rounded to the nearest integer of a range`,
+    'Choose an integer or fixed-point format, or --solver nearest.',
+  );
 }
 
 /** Scales that the plan has already, learned binary points for example. */

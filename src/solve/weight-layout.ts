@@ -1,5 +1,6 @@
 /** Weights as matrices: how an initializer's elements and its scales are laid out. */
 import { FxqError } from '../core/index.js';
+import { type Reduction } from '../formats/index.js';
 import { type Granularity } from '../plan/index.js';
 import { type ScaleSharing } from './problem.js';
 
@@ -22,6 +23,11 @@ export interface WeightLayout {
 /** Rows and columns of the matrix view. */
 export function matrixSize(layout: WeightLayout): { rows: number; cols: number } {
   return { rows: layout.groups * layout.out, cols: layout.in * layout.kernel };
+}
+
+/** The same matrix as an operator's axes give it; axes before the matrix have one entry. */
+export function reductionOf({ dims, groups, outAxis }: WeightLayout): Reduction {
+  return { axes: dims.map((_, axis) => axis).filter((axis) => axis !== outAxis), groups };
 }
 
 /** Index into the initializer of every element of the matrix view, row-major. */

@@ -46,11 +46,11 @@ export function scaleCount(
  * @param packed the sparse weight is stored packed, as in the sidecar, instead of with its zeros
  */
 export function weightBytes(layer: CostedLayer, formats: LayerFormats, packed: boolean): number {
-  const { elements } = layer;
+  const { elements, depth } = layer;
   if (formats.weights === 'float') return 4 * elements;
   const format = parseFormat(formats.weights);
   const groups = scaleCount(layer, formats.granularity);
-  const bytes = tensorBytes(format, { count: elements, groups, asymmetric: true });
+  const bytes = tensorBytes(format, { count: elements, groups, depth, asymmetric: true });
   if (formats.sparsity === undefined || !packed) return bytes;
   const { values, indices } = packedBytes(elements, parsePattern(formats.sparsity), format.bits);
   return values + indices + tensorBytes(format, { count: 0, groups });
