@@ -4,12 +4,10 @@ import { openDataSet, type DataSpec } from '../data/index.js';
 import { inferValueTypes } from '../engine/index.js';
 import { feedInputs, storeTensor, withGraph, type Model } from '../onnx/index.js';
 import { type Plan } from '../plan/index.js';
-import { convertOpset } from '../rewrite/index.js';
+import { GRADIENT_OPSET } from '../program/index.js';
+import { raiseOpset } from '../rewrite/index.js';
 import { distill, distillSettings, type DistillReport, type TypedModel } from '../solve/index.js';
 import { withFloatWeights, type LayerSolutions, type SolverRequest } from './solve-layers.js';
-
-/** Opset of the operators that the gradient engine knows. */
-const GRADIENT_OPSET = 21;
 
 /**
  * Lets the solved network learn from the float one, where that is asked for.
@@ -59,7 +57,7 @@ export async function distillLayers<S extends LayerSolutions>(
 }
 
 async function typed(model: Model): Promise<TypedModel> {
-  const raised = (await convertOpset(model, GRADIENT_OPSET)).model;
+  const raised = (await raiseOpset(model, GRADIENT_OPSET)).model;
   return { model: raised, types: await inferValueTypes(raised) };
 }
 

@@ -1,9 +1,9 @@
 /** From a model file to the prepared model that plans are made for. */
 import { type Context, type Note } from '../core/index.js';
 import { inferValueTypes } from '../engine/index.js';
-import { opsetOf, readModel, type Model } from '../onnx/index.js';
+import { readModel, type Model } from '../onnx/index.js';
 import { type ValueTypes } from '../plan/index.js';
-import { convertOpset, prepare } from '../rewrite/index.js';
+import { raiseOpset, prepare } from '../rewrite/index.js';
 
 export interface LoadedModel {
   /** As read. */
@@ -28,7 +28,7 @@ export const LEAST_OPSET = 13;
 export async function loadModel(path: string, opset: number, ctx: Context): Promise<LoadedModel> {
   const source = readModel(path);
   const progress = ctx.start('Preparing the model');
-  const raised = opsetOf(source) < opset ? await convertOpset(source, opset) : { model: source, notes: [] };
+  const raised = await raiseOpset(source, opset);
   const prepared = await prepare(raised.model, ctx);
   const types = await inferValueTypes(prepared.model);
   const passes = prepared.applied.reduce((sum, { count }) => sum + count, 0);

@@ -8,14 +8,13 @@ import {
   describeNode,
   feedInputs,
   intAttribute,
-  opsetOf,
   readModel,
   value,
   withGraph,
   type Model,
 } from '../onnx/index.js';
 import { GRADIENT_OPSET } from '../program/index.js';
-import { convertOpset, prepare } from '../rewrite/index.js';
+import { raiseOpset, prepare } from '../rewrite/index.js';
 import {
   normalizedValues,
   reaches,
@@ -153,7 +152,7 @@ async function normalizedModel(
     ...source.graph,
     inputs: source.graph.inputs.map((v) => declared.get(v.name) ?? v),
   });
-  const raised = opsetOf(sized) < GRADIENT_OPSET ? (await convertOpset(sized, GRADIENT_OPSET)).model : sized;
+  const raised = (await raiseOpset(sized, GRADIENT_OPSET)).model;
   const { model } = await prepare(raised, ctx, { passes: FOLDING });
   const types = await inferValueTypes(model);
   const normalized = normalizedValues(model.graph);

@@ -133,6 +133,16 @@ describe('distillation', () => {
     expect(readFileSync(second.out).equals(readFileSync(first.out))).toBe(true);
   });
 
+  it('takes models above the opset that gradients need', async () => {
+    // Weights of 2 bits need opset 25.
+    const narrow = request('narrow.onnx', {
+      plan: { ...DEFAULT_SETTINGS, weights: 'int2', activations: 'float' },
+      solving: { effort: 'fast', cache, distill: { steps: 4, batch: 16 } },
+    });
+    const { distilled } = await quantize(narrow, createContext({ threads: 1 }));
+    expect(distilled!.output.after).toBeLessThan(distilled!.output.before);
+  });
+
   it('keeps the solved network where nothing better is found', async () => {
     const wild = request('wild.onnx', distilling({ steps: 2, rate: 10 }));
     const { distilled } = await quantize(wild, createContext({ threads: 1 }));

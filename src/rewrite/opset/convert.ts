@@ -51,6 +51,15 @@ export async function convertOpset(model: Model, target: number): Promise<Conver
   return { model: { ...raised, irVersion, opsets: new Map(model.opsets).set('', target) }, notes };
 }
 
+/**
+ * The same where the model is not at the version already, or above it.
+ *
+ * @throws FxqError E_OPSET as {@link convertOpset}
+ */
+export async function raiseOpset(model: Model, least: number): Promise<Converted> {
+  return opsetOf(model) < least ? convertOpset(model, least) : { model, notes: [] };
+}
+
 function checkTarget(current: number, target: number): void {
   const [, highest] = SUPPORTED.opset;
   if (target < current)
