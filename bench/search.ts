@@ -11,8 +11,10 @@ import { openSession } from '../src/engine/index.js';
 import { feedInputs, readModel, type Model } from '../src/onnx/index.js';
 import {
   bestWithin,
+  contestWithin,
   openSearch,
   pointWriter,
+  writtenLoss,
   type OpenSearch,
   type WritingRequest,
 } from '../src/pipeline/index.js';
@@ -20,6 +22,7 @@ import { DEFAULT_SETTINGS } from '../src/plan/index.js';
 import {
   DEFAULT_AXES,
   HARDWARE,
+  SENSITIVITIES,
   allocationGroups,
   assignmentOf,
   evaluate as totalsOf,
@@ -121,13 +124,16 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
   const judge = await openJudge(model, open);
   const float = await judge(open.loaded.source);
   const groups = allocationGroups(open.space, await measureSensitivity(open.study, ctx));
+  const tables = new Map([['measured', groups]]);
+  for (const name of ['gram', 'hessian'] as const)
+    tables.set(name, allocationGroups(open.space, await SENSITIVITIES[name](open.study, ctx)));
   const reversed = reverse(groups);
   const write = pointWriter(request, open, ctx);
   console.log(`\n${model.name}, ${cost}; float top-1 ${float.top1.toFixed(2)}\n`);
   console.log(
-    `| width | ${cost} of int8 | uniform | mixed | reversed | KL uniform | KL mixed | KL reversed | mixed layers |`,
+    `| width | ${cost} of int8 | uniform | mixed | reversed | KL uniform | KL mixed | KL reversed | mixed from | mixed layers |`,
   );
-  console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
+  console.log(`|${' --- |'.repeat(10)}`);
   const all = totalsOf(groups, uniformChoice(groups, open, uniform(8))).totals[cost] ?? NaN;
   for (const width of widths) {
     const share = /^([\d.]+)%$/.exec(width)?.[1];
@@ -137,7 +143,7 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
     const max =
       share === undefined ? (totalsOf(groups, choice).totals[cost] ?? NaN) : (all * Number(share)) / 100;
     const limits = [{ amount: cost, max }];
-    const mixed = await bestWithin(open, groups, limits, ctx);
+    const mixed = await contestWithin(open, tables, limits, writtenLoss(write, open, ctx), ctx);
     const wrong =
       share === undefined && bits > REVERSED ? undefined : await bestWithin(open, reversed, limits, ctx, 0);
     const found: Quality[] = [];
@@ -155,7 +161,9 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
       const key = cost === 'bits' ? weights : `${weights}/${activations}`;
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
+    const of = mixed.contenders.find((c) => c.written === mixed.written)?.from ?? '';
     cells.push(
+      of,
       [...counts]
         .sort()
         .map(([key, n]) => `${n} ${key}`)

@@ -332,10 +332,10 @@ export default class Quantize extends BaseCommand {
 
   /** Shows what each layer got under the budgets, and why. */
   async #explained<T extends { readonly pareto: ParetoFile }>(result: T): Promise<T> {
-    const { explanationTable, paretoTable } = await import('../search/index.js');
+    const { contestSentence, explanationTable, paretoTable } = await import('../search/index.js');
     const point = result.pareto.points.find((p) => p.name === 'budget');
     this.log(`${paretoTable(result.pareto)}\n`);
-    if (point !== undefined) this.log(`${explanationTable(result.pareto, point)}\n`);
+    if (point !== undefined) this.log(`${explanationTable(point)}\n\n${contestSentence(point)}\n`);
     return result;
   }
 

@@ -64,7 +64,8 @@ export default class Search extends BaseCommand {
       min: 1,
       helpGroup: 'DATA',
       helpValue: 'N',
-      description: 'Samples that losses are measured on, a seeded subset. [default: 128]',
+      description:
+        'Samples that sensitivities are measured on, a seeded subset; written models are judged on four times as many. [default: 128]',
     }),
     weights: Flags.string({
       ...repeatable,
@@ -152,12 +153,15 @@ export default class Search extends BaseCommand {
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { searchSettings } = await import('../config/index.js');
       const { chartPath, search } = await import('../pipeline/index.js');
-      const { explanationTable, paretoTable, sensitivityTable } = await import('../search/index.js');
+      const { contestSentence, explanationTable, paretoTable, sensitivityTable } =
+        await import('../search/index.js');
       const settings = searchSettings(loaded);
       const file = await search(settings, ctx);
       this.log(paretoTable(file));
-      const why = file.points.map((point) => explanationTable(file, point)).filter((text) => text !== '');
+      const why = file.points.map((point) => explanationTable(point)).filter((text) => text !== '');
       if (why.length > 0) this.log(`\n${why[why.length - 1]}`);
+      for (const line of file.points.map(contestSentence).filter((text) => text !== ''))
+        this.log(`\n${line}`);
       if (file.sensitivities !== undefined) this.log(`\n${sensitivityTable(file)}`);
       this.log(
         `\nWrote ${settings.out} and ${chartPath(settings.out)}. Take a point with fxq quantize --from-pareto ${settings.out}:POINT.`,

@@ -8,7 +8,7 @@ import { hashSamples } from './content-hash.js';
 import { isRounding } from './convert.js';
 import { fillDerived, fillFromArray, fillWithValue, zeroState, type Fill } from './fill.js';
 import { modelInput, type ModelInput } from './inputs.js';
-import { chooseRows } from './rows.js';
+import { chooseRows, splitRows } from './rows.js';
 import { parseDerivation, validateDataSpec, type DataSpec, type InputSpec } from './spec.js';
 
 /** Samples for a model; they are read again each time batches are asked for, and never all held in memory. */
@@ -34,6 +34,11 @@ export interface DataSet {
   hash(): string;
   /** Samples `from` up to `to` (all by default) in batches of `batchSize(wanted)`, the last one possibly smaller. */
   batches(wanted: number, from?: number, to?: number): AsyncIterable<Batch>;
+  /**
+   * Part of the samples, drawn by the seed, and the others; whole batches where the model fixes their size. One part may
+   * be empty. Only for samples that do not depend on each other.
+   */
+  split(count: number): readonly [DataSet, DataSet];
 }
 
 /**
@@ -76,29 +81,36 @@ export async function openDataSet(
     carry.size > 0 ||
     bound.some(({ input, array }) => array.whole || input.sampleAxis === undefined);
   const batchSize = (wanted: number): number => (single ? 1 : (fixedBatch ?? Math.max(1, wanted)));
-  let hash: string | undefined;
-  return {
-    samples: rows.length,
-    inputs: all.map((input) => input.name),
-    rows,
-    sourceRows,
-    synthetic: spec.kind === 'random' || bound.some(({ array }) => array.synthesized === true),
-    varying,
-    carry,
-    sequence,
-    batchSize,
-    hash: () => (hash ??= hashSamples(bound, madeSpecs(all, specOf), rows, sequence)),
-    async *batches(wanted, from = 0, to = rows.length) {
-      const size = batchSize(wanted);
-      for (let first = from; first < to; first += size) {
-        checkAbort(ctx);
-        const samples = rows.slice(first, Math.min(first + size, to));
-        const feeds = new Map<string, Tensor>(first % sequence === 0 ? states : []);
-        for (const [name, fill] of fills) feeds.set(name, await fill(samples, feeds));
-        yield { first, count: samples.length, inputs: feeds };
-      }
-    },
+  const describe = (rows: readonly number[]): DataSet => {
+    let hash: string | undefined;
+    return {
+      samples: rows.length,
+      inputs: all.map((input) => input.name),
+      rows,
+      sourceRows,
+      synthetic: spec.kind === 'random' || bound.some(({ array }) => array.synthesized === true),
+      varying,
+      carry,
+      sequence,
+      batchSize,
+      hash: () => (hash ??= hashSamples(bound, madeSpecs(all, specOf), rows, sequence)),
+      async *batches(wanted, from = 0, to = rows.length) {
+        const size = batchSize(wanted);
+        for (let first = from; first < to; first += size) {
+          checkAbort(ctx);
+          const samples = rows.slice(first, Math.min(first + size, to));
+          const feeds = new Map<string, Tensor>(first % sequence === 0 ? states : []);
+          for (const [name, fill] of fills) feeds.set(name, await fill(samples, feeds));
+          yield { first, count: samples.length, inputs: feeds };
+        }
+      },
+      split: (count) => {
+        const [part, others] = splitRows(rows, count, fixedBatch, ctx);
+        return [describe(part), describe(others)];
+      },
+    };
   };
+  return describe(rows);
 }
 
 /** Samples keep their own shapes: image files all become one size unless they are taken as they are. */

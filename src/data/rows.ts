@@ -39,6 +39,22 @@ export function chooseRows(
   );
 }
 
+/**
+ * A seeded random part of rows, and the others, both ascending.
+ *
+ * @param fixedBatch samples the model takes at once, when it fixes them: parts are multiples of it
+ */
+export function splitRows(
+  rows: readonly number[],
+  count: number,
+  fixedBatch = 1,
+  { rng }: Pick<Context, 'rng'>,
+): readonly [readonly number[], readonly number[]] {
+  const wanted = Math.min(Math.max(count - (count % fixedBatch), fixedBatch), rows.length);
+  const drawn = new Set(rng.fork('split').sample(rows.length, wanted));
+  return [rows.filter((_, i) => drawn.has(i)), rows.filter((_, i) => !drawn.has(i))];
+}
+
 function drawSubset(range: readonly number[], samples: number | undefined, ctx: Context): readonly number[] {
   if (samples === undefined || samples === range.length) return range;
   if (samples > range.length) {

@@ -12,7 +12,9 @@ export { quantize, type QuantizeRequest, type QuantizeResult } from './quantize.
 export { quantizeWithin } from './quantize-within.js';
 export { report, type ReportOptions } from './report.js';
 export { openSearch, type OpenSearch, type StudyRequest } from './open-search.js';
-export { bestWithin, chartPath, search, type SearchRequest } from './search.js';
+export { bestWithin } from './best-within.js';
+export { contestWithin, type Contest } from './contest.js';
+export { chartPath, search, type SearchRequest } from './search.js';
 export { pointWriter, writtenLoss, type WriteModel, type WritingRequest } from './written-points.js';
 export { synthesize, type SynthesizeResult } from './synthesize.js';
 export { compareSpeed, type Speed } from './speed.js';

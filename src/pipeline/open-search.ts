@@ -1,7 +1,7 @@
 /** The first half of a search: model, statistics and data opened, and the study that sensitivities are asked about. */
 import { type RangeSettings, type Statistics } from '../calibrate/index.js';
 import { FxqError, type Context } from '../core/index.js';
-import { openDataSet, type DataSpec } from '../data/index.js';
+import { openDataSet, type DataSet, type DataSpec } from '../data/index.js';
 import { opsetForSettings } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { feedInputs, type Graph } from '../onnx/index.js';
@@ -45,9 +45,14 @@ export interface StudyRequest {
 export interface OpenSearch extends OpenStudy {
   readonly loaded: LoadedModel;
   readonly statistics: Statistics;
+  /** What written models are judged on: the samples of the study, and those that its weights are fitted to. */
+  readonly judged: DataSet;
 }
 
 const BATCH = 32;
+
+/** Samples that written models are judged on, for each one that sensitivities are measured on. */
+const JUDGED_SHARE = 4;
 
 /** Loads, calibrates, and opens the study. */
 export async function openSearch(request: StudyRequest, ctx: Context): Promise<OpenSearch> {
@@ -59,11 +64,8 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
   // A value that shares its parameters in one assignment has its own in another.
   const values = new Set([...valuesToCalibrate(skeleton), ...valuesOfAnyPlan(loaded)]);
   const statistics = await statisticsFrom(loaded, source, [...values], ctx);
-  const spec = {
-    ...request.data,
-    ...(request.data.samples === undefined ? { samples: request.samples } : {}),
-  };
-  const data = await openDataSet(spec, feedInputs(loaded.model.graph), { ...ctx, note: () => undefined });
+  const judged = await openJudged(request, loaded, ctx);
+  const [data, others] = judged.split(request.samples);
   const open = await openStudy(
     {
       plan: request.plan,
@@ -75,6 +77,8 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
       model: loaded.model,
       types: loaded.types,
       data,
+      // With too few others, weights are fitted to the samples they are measured on.
+      fitData: others.samples < data.samples ? judged : others,
       statistics,
       costs: costsOf(request.budgets),
       batch: BATCH,
@@ -82,7 +86,17 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
     },
     ctx,
   );
-  return { ...open, loaded, statistics };
+  return { ...open, loaded, statistics, judged };
+}
+
+/** The samples of the search: those that sensitivities are measured on, and some more. */
+async function openJudged(
+  { data, samples }: StudyRequest,
+  { model }: LoadedModel,
+  ctx: Context,
+): Promise<DataSet> {
+  const spec = { ...data, ...(data.samples === undefined ? { samples: JUDGED_SHARE * samples } : {}) };
+  return openDataSet(spec, feedInputs(model.graph), { ...ctx, note: () => undefined });
 }
 
 /** The model at an opset that has gradients, or at the one formats need where it cannot be raised so far. */

@@ -8,17 +8,16 @@ import {
   NO_CACHE,
   SENSITIVITIES,
   allocate,
-  allocateVerified,
   allocationGroups,
   assignmentOf,
   candidatesOf,
   cheapestWithin,
   compareSensitivities,
   convexFront,
+  estimateSensitivities,
   explain,
   keepsLimits,
   limitsOf,
-  measureSensitivity,
   openCache,
   paretoPoint,
   totalsAt,
@@ -28,15 +27,19 @@ import {
   type Group,
   type Judge,
   type Limit,
+  type MissingSensitivity,
   type ParetoFile,
   type ParetoPoint,
+  type SearchSpace,
+  type Sensitivity,
   type SensitivityName,
   type Verified,
 } from '../search/index.js';
+import { contestWithin, type Contest } from './contest.js';
 import { withLatencies } from './latency-table.js';
 import { openMetricDrop, type DropRequest } from './metric-drop.js';
-import { openSearch, type OpenSearch } from './open-search.js';
-import { realizations, simulatedLoss } from './simulated-loss.js';
+import { openSearch } from './open-search.js';
+import { simulatedLoss } from './simulated-loss.js';
 import { pointWriter, writtenLoss, type WritingRequest } from './written-points.js';
 
 export interface SearchRequest extends WritingRequest {
@@ -60,8 +63,11 @@ const SLACK = 2;
  * to be one that was lucky on these samples, and one standard error does not make up for that (bench/max-drop).
  */
 const STANDARD_ERRORS = 2;
-/** Corrections of the assignment under the budgets where layers do not add up. */
-const CORRECTIONS = 2;
+/** Estimates that compete with measured losses for the budgets; importance ranks layers too poorly (bench/sensitivity). */
+const CONTENDERS: ReadonlySet<string> = new Set(['gram', 'hessian']);
+
+/** An assignment for a point, with more where several competed. */
+type Found = Allocation & Partial<Pick<Contest, 'groups' | 'written' | 'contenders'>>;
 
 /**
  * Searches and writes the Pareto file.
@@ -73,8 +79,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   const cache = request.cache === undefined ? NO_CACHE : openCache(request.cache);
   const open = { ...opened, space: await withLatencies(opened, request.plan, cache, ctx) };
   const sensitivity = await SENSITIVITIES[request.sensitivity](open.study, ctx);
-  const isCompared = sensitivity.method === 'measured' && request.dryRun !== true;
-  const compared = isCompared ? await compareSensitivities(open.study, sensitivity, ctx) : undefined;
+  const others = sensitivity.method === 'measured' ? await estimateSensitivities(open.study, ctx) : [];
   const groups = allocationGroups(open.space, sensitivity);
   const limits = limitsOf(open.space, request.budgets);
   const against = required(open.space.costs[0], 'a cost');
@@ -95,20 +100,21 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   const failures: FxqError[] = [];
   const add = async (
     name: string,
-    find: () => Promise<Allocation>,
+    find: () => Promise<Found>,
     more: (assignment: Assignment) => Promise<Partial<ParetoPoint>> = () => Promise.resolve({}),
   ): Promise<void> => {
     checkAbort(ctx);
     try {
-      const allocation = await find();
+      const { groups: by = groups, contenders, ...allocation } = await find();
       const assignment = assignmentOf(open.space, allocation.choice);
-      const problem = { groups, minimize: 'loss', limits: limitsAround(allocation, limits, against) };
+      const problem = { groups: by, minimize: 'loss', limits: limitsAround(allocation, limits, against) };
       points.push({
         ...paretoPoint(name, open.space, candidates, {
           ...allocation,
           measured: await simulated(assignment),
-          written: await written(assignment),
+          written: allocation.written ?? (await written(assignment)),
         }),
+        ...(contenders === undefined ? {} : { contenders }),
         ...(await more(assignment)),
         explanations: explain(problem, { ...allocate(problem), ...allocation }),
       });
@@ -124,7 +130,10 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   );
   const cheapest = (floor: number, judge: Judge, what: string): Promise<Verified> =>
     cheapestWithin(open.space, affordable, floor, judge, SLACK, ctx, what);
-  if (limits.length > 0) await add('budget', () => bestWithin(open, groups, limits, ctx));
+  if (limits.length > 0) {
+    const tables = tablesOf(open.space, sensitivity, others);
+    await add('budget', () => contestWithin(open, tables, limits, written, ctx));
+  }
   if (maxLoss !== undefined) await add('floor', () => cheapest(maxLoss, written, 'the loss'));
   if (maxDrop !== undefined) {
     const drop = await openMetricDrop(maxDrop, open.loaded.source, ctx);
@@ -160,7 +169,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
       ]),
     ),
     points,
-    ...(compared === undefined ? {} : { sensitivities: compared }),
+    ...(others.length === 0 ? {} : { sensitivities: compareSensitivities(sensitivity, others) }),
   };
   if (request.dryRun !== true) {
     writePareto(request.out, file);
@@ -181,22 +190,15 @@ function limitsAround({ totals }: Allocation, limits: readonly Limit[], against:
   return limits.length > 0 ? limits : [{ amount: against, max: required(totals[against], against) }];
 }
 
-/** The least loss under limits, corrected where simulated runs show that layers do not add up. */
-export function bestWithin(
-  open: OpenSearch,
-  groups: readonly Group[],
-  limits: readonly Limit[],
-  ctx: Context,
-  corrections = CORRECTIONS,
-): Promise<Verified> {
-  const { study, space } = open;
-  return allocateVerified(
-    space,
-    { groups, minimize: 'loss', limits },
-    simulatedLoss(open, ctx),
-    async (assignment) => (await measureSensitivity(study, ctx, await realizations(study, assignment))).loss,
-    corrections,
-    ctx,
+/** The losses that compete for the budgets, as groups of the allocation problem: the search's own first. */
+function tablesOf(
+  space: SearchSpace,
+  sensitivity: Sensitivity,
+  others: readonly (Sensitivity | MissingSensitivity)[],
+): Map<string, readonly Group[]> {
+  const answers = others.filter((o) => 'loss' in o).filter(({ method }) => CONTENDERS.has(method));
+  return new Map(
+    [sensitivity, ...answers].map((s): [string, readonly Group[]] => [s.method, allocationGroups(space, s)]),
   );
 }
 

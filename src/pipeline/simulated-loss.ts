@@ -33,7 +33,7 @@ export async function realizations(
 }
 
 /** Mean loss of a model's output over the study's samples. */
-export async function meanLoss(study: Study, model: Model, ctx: Context): Promise<number> {
+async function meanLoss(study: Study, model: Model, ctx: Context): Promise<number> {
   const outputs = await outputsOf(model, study.batches, study.output, ctx);
   const losses = outputs.flatMap((actual, i) =>
     Array.from(sampleLosses(study.loss, required(study.reference[i], 'a reference'), actual)),

@@ -1,10 +1,10 @@
 /** Points of a search as the models that quantize would write, and how they do on the study's samples. */
-import { type Context } from '../core/index.js';
+import { required, type Context } from '../core/index.js';
+import { openSession } from '../engine/index.js';
 import { type Model } from '../onnx/index.js';
-import { assignmentRules, type Assignment, type Judge } from '../search/index.js';
+import { assignmentRules, sampleLosses, type Assignment, type Judge } from '../search/index.js';
 import { type OpenSearch, type StudyRequest } from './open-search.js';
 import { quantize } from './quantize.js';
-import { meanLoss } from './simulated-loss.js';
 import { type SolverRequest } from './solve-layers.js';
 
 /** How points are written: what `fxq quantize --from-pareto` does with the rest of the settings. */
@@ -53,7 +53,33 @@ export function pointWriter(request: WritingRequest, open: OpenSearch, ctx: Cont
   };
 }
 
-/** Mean loss of an assignment's written model over the study's samples. */
-export function writtenLoss(write: WriteModel, { study }: OpenSearch, ctx: Context): Judge {
-  return async (assignment) => meanLoss(study, await write(assignment), ctx);
+/** Mean loss of an assignment's written model over the samples it is to be judged on. */
+export function writtenLoss(
+  write: WriteModel,
+  { study: { model, output, loss }, judged }: OpenSearch,
+  { threads }: Pick<Context, 'threads'>,
+): Judge {
+  return async (assignment) => {
+    const written = await write(assignment);
+    const sessions = await Promise.all([model, written].map((m) => openSession(m, { threads })));
+    try {
+      let sum = 0;
+      // Batch by batch, so that neither samples nor outputs are held.
+      for await (const { inputs } of judged.batches(BATCH)) {
+        const [reference, actual] = await Promise.all(
+          sessions.map(async (session) =>
+            required((await session.run(inputs, [output])).get(output), output),
+          ),
+        );
+        const losses = sampleLosses(loss, required(reference, output), required(actual, output));
+        sum += losses.reduce((a, b) => a + b, 0);
+      }
+      return sum / judged.samples;
+    } finally {
+      for (const session of sessions) await session.release();
+    }
+  };
 }
+
+/** Samples of one run. */
+const BATCH = 32;

@@ -1,5 +1,6 @@
 /** A Pareto file as one self-contained HTML page: a chart for each cost, the table, and why each layer got its format. */
 import {
+  contestSentence,
   explanationCells,
   paretoCells,
   sensitivityCells,
@@ -30,7 +31,7 @@ export function paretoHtml(file: ParetoFile): string {
     `<section><h2>Points</h2>${table(paretoCells(file), 'right')}</section>`,
     ...explained.map(
       (p) =>
-        `<section><h2>Layers of ${escape(p.name)}</h2><p class="muted">The nearest cheaper and the nearest better candidate, with what it would have changed.</p>${table(explanationCells(file, p), 'left')}</section>`,
+        `<section><h2>Layers of ${escape(p.name)}</h2><p class="muted">The nearest cheaper and the nearest better candidate, with what it would have changed. ${escape(contestSentence(p))}</p>${table(explanationCells(p), 'left')}</section>`,
     ),
     ...(file.sensitivities === undefined
       ? []

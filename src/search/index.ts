@@ -22,6 +22,7 @@ export {
   type ParetoPoint,
 } from './pareto-file.js';
 export {
+  contestSentence,
   explanationCells,
   explanationTable,
   paretoCells,
@@ -29,6 +30,7 @@ export {
   sensitivityCells,
   sensitivityTable,
 } from './pareto-table.js';
+export { uniformWithin, type Contender } from './contenders.js';
 export { openStudy, type OpenStudy, type StudySettings } from './open-study.js';
 export { createRealizer, type RealizeSettings } from './realize.js';
 export { simulate, type ActivationGrid, type Realization } from './simulate.js';
@@ -47,6 +49,7 @@ export {
   type SearchSpace,
 } from './space.js';
 export {
+  WORTH_A_CHANGE,
   allocateVerified,
   cheapestWithin,
   verify,

@@ -20,6 +20,8 @@ export interface StudySettings {
   readonly types: ReadonlyMap<string, TensorType>;
   /** Samples on which losses are measured. */
   readonly data: DataSet;
+  /** Samples that candidates' weights are fitted to; losses on these flatter what fits them. Default: the same. */
+  readonly fitData?: DataSet;
   /** Ranges of activations; needed where candidates round them. */
   readonly statistics?: Statistics;
   readonly plan: PlanSettings;
@@ -54,7 +56,7 @@ export interface OpenStudy {
  * @throws FxqError E_UNSUPPORTED for models that carry state from sample to sample
  */
 export async function openStudy(settings: StudySettings, ctx: Context): Promise<OpenStudy> {
-  const { model, types, data, hardware, costs } = settings;
+  const { model, types, data, fitData = data, hardware, costs } = settings;
   if (data.carry !== NO_CARRY && data.carry.size > 0) {
     throw new FxqError(
       'E_UNSUPPORTED',
@@ -85,7 +87,7 @@ export async function openStudy(settings: StudySettings, ctx: Context): Promise<
     ? await collectMoments(
         model,
         layers.map((l) => l.layer),
-        data,
+        fitData,
         ctx,
       )
     : undefined;
@@ -97,7 +99,7 @@ export async function openStudy(settings: StudySettings, ctx: Context): Promise<
   const loss = settings.loss ?? chooseLoss(required(reference[0], 'a sample'));
   const key = hashValue({
     model: hashModel(model),
-    data: data.hash(),
+    data: [data.hash(), fitData.hash()],
     statistics: settings.statistics?.dataHash,
     groups: groups.map((g) => [g.name, g.candidates]),
     settings: [settings.plan, settings.ranges, settings.weightRange, output, loss, ctx.seed],

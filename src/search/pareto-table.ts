@@ -9,8 +9,16 @@ export function paretoTable(file: ParetoFile): string {
 }
 
 /** The reasons of a point as a text table; empty for points of the bare front. */
-export function explanationTable(file: ParetoFile, point: ParetoPoint): string {
-  return alignLeft(explanationCells(file, point));
+export function explanationTable(point: ParetoPoint): string {
+  return alignLeft(explanationCells(point));
+}
+
+/** What competed for a point, in a sentence; empty where nothing did. */
+export function contestSentence({ name, written: taken, contenders = [] }: ParetoPoint): string {
+  const best = contenders.findLast(({ written }) => written === taken);
+  if (best === undefined) return '';
+  const losses = contenders.map(({ from, written }) => `${from} ${number(written)}`);
+  return `Point ${name} comes from ${best.from}; losses as written: ${losses.join(', ')}.`;
 }
 
 /** How the sensitivity methods compare, as a text table; empty where losses were not measured. */
@@ -44,13 +52,13 @@ export function paretoCells({ points, references, loss }: ParetoFile): string[][
 }
 
 /** Why every group of a point got its candidate, as rows of a table with their head; none for points of the bare front. */
-export function explanationCells({ layers }: ParetoFile, { explanations = [] }: ParetoPoint): string[][] {
+export function explanationCells({ explanations = [] }: ParetoPoint): string[][] {
   const rows = explanations
     .filter((e) => e.layers.length > 0)
     .map((e) => [
       e.group,
       e.chosen,
-      number(layers[e.group]?.[e.chosen]?.loss),
+      number(e.amount),
       e.cheaper === undefined ? '' : describeAlternative(e.cheaper),
       e.better === undefined ? '' : describeAlternative(e.better),
     ]);

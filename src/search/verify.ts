@@ -15,8 +15,8 @@ export type Judge = (assignment: Assignment) => Promise<number>;
 /** Loss of every candidate of every group with the other groups as in an assignment, [groups][candidates]. */
 export type Remeasure = (assignment: Assignment) => Promise<readonly (readonly number[])[]>;
 
-/** A correction must lower the loss by this share: less is within what the choice of samples does. */
-const WORTH_A_CHANGE = 0.02;
+/** Another assignment must lower the loss by this share: less is within what the choice of samples does. */
+export const WORTH_A_CHANGE = 0.02;
 
 export interface Verified extends Allocation {
   /** What the additive model says. */

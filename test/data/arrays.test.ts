@@ -169,6 +169,27 @@ describe('rows', () => {
     expect(other.rows).not.toEqual(some.rows);
   });
 
+  it('split into a seeded part and the others, with the same numbers', async () => {
+    const data = await open({ path, rows: [10, 90] }, one);
+    const [part, others] = data.split(30);
+    expect([part.samples, others.samples]).toEqual([30, 50]);
+    expect([...part.rows, ...others.rows].sort((a, b) => a - b)).toEqual(data.rows);
+    expect(part.rows).not.toEqual(data.rows.slice(0, 30));
+    const { values } = await readInput(part, 'x');
+    expect(values).toEqual(part.rows.flatMap((r) => [3 * r, 3 * r + 1, 3 * r + 2]));
+    expect(part.hash()).not.toBe(data.hash());
+    const again = (await open({ path, rows: [10, 90] }, one)).split(30);
+    expect(again.map((d) => d.rows)).toEqual([part.rows, others.rows]);
+    expect(data.split(100).map((d) => d.samples)).toEqual([80, 0]);
+  });
+
+  it('split in whole batches where the model fixes their size', async () => {
+    const fixed = model`opset 17 (float32[8,3] x) => (float32[8,3] y) { y = Relu(x) }`;
+    const sizes = (await open({ path, rows: [0, 40] }, fixed)).split(20).map((d) => d.samples);
+    expect(sizes).toEqual([16, 24]);
+    expect((await open({ path, rows: [0, 40] }, fixed)).split(3).map((d) => d.samples)).toEqual([8, 32]);
+  });
+
   it('asked for beyond the end of the data: all are used, and it is said', async () => {
     const ctx = createContext();
     expect((await open({ path, samples: 200 }, one, ctx)).samples).toBe(100);

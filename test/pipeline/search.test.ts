@@ -5,6 +5,7 @@ import { createContext } from '../../src/core/index.js';
 import { search, type SearchRequest } from '../../src/pipeline/index.js';
 import { DEFAULT_SETTINGS } from '../../src/plan/index.js';
 import {
+  contestSentence,
   findHardware,
   parseBudget,
   pointRules,
@@ -57,6 +58,16 @@ describe('search', () => {
     expect(point('budget').costs.bits).toBeLessThanOrEqual(0.6 * (file.references.int8.bits ?? 0));
     expect(point('floor').measured).toBeLessThanOrEqual(0.05);
     expect(point('floor').costs.bits).toBeLessThan(file.references.int8.bits ?? 0);
+  });
+
+  it('takes what loses least as written, of the optima of several sensitivities and the uniform format', () => {
+    const { contenders = [], written } = point('budget');
+    expect(contenders.map((c) => c.from)).toEqual(['measured', 'gram', 'hessian', 'uniform']);
+    // Differences below 2 % do not count.
+    expect(0.98 * (written ?? NaN)).toBeLessThanOrEqual(Math.min(...contenders.map((c) => c.written)));
+    expect(new Set(contenders.map((c) => c.written)).size).toBeGreaterThan(1);
+    expect(contestSentence(point('budget'))).toContain('losses as written: measured ');
+    expect(contestSentence(point('floor'))).toBe('');
   });
 
   it('has a front from all narrow to all wide, which loses less the more it costs', () => {

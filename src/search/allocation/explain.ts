@@ -14,6 +14,8 @@ export interface Explanation {
   readonly group: string;
   readonly layers: readonly string[];
   readonly chosen: string;
+  /** What is minimized, at the chosen candidate. */
+  readonly amount: number;
   /** The alternative that comes closest among those that use less of the limits. */
   readonly cheaper?: Alternative;
   /** The alternative that comes closest among those with less of the minimized amount. */
@@ -36,6 +38,7 @@ export function explain(problem: AllocationProblem, allocation: AllocationResult
       group: group.name,
       layers: group.layers,
       chosen: choice.id,
+      amount: amountOf(choice, minimize),
       ...(cheaper === undefined ? {} : { cheaper }),
       ...(better === undefined ? {} : { better }),
     };

@@ -27,40 +27,52 @@ export interface ComparedSensitivity {
   readonly missing?: string;
 }
 
-/**
- * Compares the other methods with measured losses.
- *
- * @param measured of the same study
- */
-export async function compareSensitivities(
+/** A method without an answer for a model. */
+export interface MissingSensitivity {
+  readonly method: string;
+  /** Why. */
+  readonly missing: string;
+}
+
+/** What the methods other than measuring say. */
+export async function estimateSensitivities(
   study: Study,
-  measured: Sensitivity,
   ctx: Context,
-): Promise<ComparedSensitivity[]> {
-  const compared = [describe(measured)];
-  const others = (Object.keys(SENSITIVITIES) as SensitivityName[]).filter((m) => m !== 'measured');
-  const progress = ctx.start('Comparing sensitivities', others.length);
-  for (const [i, method] of others.entries()) {
-    compared.push(await compareWith(method, study, measured, ctx));
-    progress.update(i + 1, method);
+): Promise<(Sensitivity | MissingSensitivity)[]> {
+  const methods = (Object.keys(SENSITIVITIES) as SensitivityName[]).filter((m) => m !== 'measured');
+  const progress = ctx.start('Estimating sensitivities', methods.length);
+  const found: (Sensitivity | MissingSensitivity)[] = [];
+  for (const method of methods) {
+    found.push(await estimate(method, study, ctx));
+    progress.update(found.length, method);
   }
   progress.finish();
-  return compared;
+  return found;
 }
 
 /** A model may have no gradients (an operator, an old opset); that is no reason to end a search by measured losses. */
-async function compareWith(
+async function estimate(
   method: SensitivityName,
   study: Study,
-  measured: Sensitivity,
   ctx: Context,
-): Promise<ComparedSensitivity> {
+): Promise<Sensitivity | MissingSensitivity> {
   try {
-    return describe(await SENSITIVITIES[method](study, ctx), measured);
+    return await SENSITIVITIES[method](study, ctx);
   } catch (error) {
     if (!(error instanceof FxqError) || !NO_GRADIENTS.has(error.code)) throw error;
     return { method, missing: error.message };
   }
+}
+
+/** Compares other methods with measured losses of the same study. */
+export function compareSensitivities(
+  measured: Sensitivity,
+  others: readonly (Sensitivity | MissingSensitivity)[],
+): ComparedSensitivity[] {
+  return [
+    describe(measured),
+    ...others.map((other) => ('missing' in other ? other : describe(other, measured))),
+  ];
 }
 
 function describe(sensitivity: Sensitivity, reference?: Sensitivity): ComparedSensitivity {

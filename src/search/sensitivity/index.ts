@@ -1,8 +1,10 @@
 /** sensitivity: how much the output changes when a layer takes a candidate — measured, or estimated from a backward pass. */
 export {
   compareSensitivities,
+  estimateSensitivities,
   summarizeRanks,
   type ComparedSensitivity,
+  type MissingSensitivity,
   type RankSummary,
 } from './compare.js';
 export { measureSensitivity } from './measured.js';

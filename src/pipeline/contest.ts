@@ -1,0 +1,97 @@
+/**
+ * The best assignment under budgets: what every sensitivity thinks best and the best uniform one, written and run.
+ *
+ * A loss measured layer by layer on weights solved side by side may rank assignments otherwise than the written model,
+ * whose layers make up for the errors of those before. No estimate is right on every model, so the models decide.
+ */
+import { checkAbort, required, type Context } from '../core/index.js';
+import {
+  WORTH_A_CHANGE,
+  allocate,
+  assignmentOf,
+  uniformWithin,
+  type Allocation,
+  type Contender,
+  type Group,
+  type Judge,
+  type Limit,
+} from '../search/index.js';
+import { bestWithin } from './best-within.js';
+import { type OpenSearch } from './open-search.js';
+
+/** What the contender of one format everywhere is called. */
+const UNIFORM = 'uniform';
+
+/** The assignment that lost least as written. */
+export interface Contest extends Allocation {
+  /** Losses and costs by the sensitivity that found it. */
+  readonly groups: readonly Group[];
+  /** Loss of the written model. */
+  readonly written: number;
+  /** All that took part, in the order of the tables; `uniform` last. */
+  readonly contenders: readonly Contender[];
+}
+
+/**
+ * Lets the optima of several sensitivities compete.
+ *
+ * @param tables groups with the losses of each sensitivity, by its name
+ * @param judge  loss of the written model
+ * @throws FxqError E_BUDGET when no assignment keeps the limits
+ */
+export async function contestWithin(
+  open: OpenSearch,
+  tables: ReadonlyMap<string, readonly Group[]>,
+  limits: readonly Limit[],
+  judge: Judge,
+  ctx: Context,
+): Promise<Contest> {
+  const [first] = tables.values();
+  const found: {
+    readonly from: string;
+    readonly allocation: Allocation;
+    readonly groups: readonly Group[];
+  }[] = [];
+  for (const [from, groups] of tables) {
+    const allocation =
+      groups === first
+        ? await bestWithin(open, groups, limits, ctx)
+        : allocate({ groups, minimize: 'loss', limits });
+    found.push({ from, allocation, groups });
+  }
+  const groups = required(first, 'a sensitivity');
+  const uniform = uniformWithin({ groups, minimize: 'loss', limits });
+  if (uniform !== undefined) found.push({ from: UNIFORM, allocation: uniform, groups });
+  const losses = new Map<string, number>();
+  const keyOf = ({ choice }: Allocation): string => choice.join();
+  const distinct = new Map(found.map(({ allocation }) => [keyOf(allocation), allocation]));
+  const progress = ctx.start('Writing what sensitivities think best', distinct.size);
+  for (const [key, { choice }] of distinct) {
+    checkAbort(ctx);
+    losses.set(key, await judge(assignmentOf(open.space, choice)));
+    progress.update(losses.size);
+  }
+  progress.finish();
+  const contenders = found.map(({ from, allocation }) => ({
+    from,
+    written: required(losses.get(keyOf(allocation)), from),
+  }));
+  const best = bestOf(contenders);
+  const { allocation, groups: by } = required(found[best], 'a contender');
+  return { ...allocation, groups: by, written: writtenOf(contenders, best), contenders };
+}
+
+/** The least loss, from the uniform format on if that takes part; a difference that chance makes does not count. */
+function bestOf(contenders: readonly Contender[]): number {
+  return contenders.reduce(
+    (best, { written }, i) => (written < (1 - WORTH_A_CHANGE) * writtenOf(contenders, best) ? i : best),
+    Math.max(
+      contenders.findIndex(({ from }) => from === UNIFORM),
+      0,
+    ),
+  );
+}
+
+function writtenOf(contenders: readonly Contender[], i: number): number {
+  return required(contenders[i], 'a contender').written;
+}
