@@ -1,6 +1,6 @@
-/** K-means of vectors (Lloyd), from k-means++ and from the best levels of single numbers, whichever ends better. */
+/** K-means of vectors (Lloyd), from k-means++ and from the best levels of single numbers, whichever does better. */
 import { createRng } from '../core/index.js';
-import { kMeans } from './k-means.js';
+import { countBelow, kMeans } from './k-means.js';
 
 /** Vectors, and what an error in each of their numbers counts. */
 export interface WeightedVectors {
@@ -21,7 +21,8 @@ export interface Clusters {
   readonly error: number;
 }
 
-/** Rounds from each start, at most. */
+/** Rounds from each start, and from the better one on, at most. */
+const FIRST_ROUNDS = 3;
 const ROUNDS = 20;
 
 /** Rounds end when they gain less than this share of the error. */
@@ -30,9 +31,10 @@ const WORTH_A_ROUND = 1e-3;
 /** At most k centres; the same for the same vectors. */
 export function vectorKMeans(vectors: WeightedVectors, k: number): Clusters {
   const [first, ...others] = [plusPlus(vectors, k), productOfLevels(vectors, k)].flatMap((start) =>
-    start === undefined ? [] : [lloyd(vectors, start, ROUNDS)],
+    start === undefined ? [] : [lloyd(vectors, start, FIRST_ROUNDS)],
   ) as [Clusters, ...Clusters[]];
-  return others.reduce((best, found) => (found.error < best.error ? found : best), first);
+  const best = others.reduce((a, b) => (b.error < a.error ? b : a), first);
+  return lloyd(vectors, best.centres, ROUNDS);
 }
 
 /** Centres moved to the means of the vectors nearest to them, round after round; the error never rises. */
@@ -47,30 +49,59 @@ export function lloyd(vectors: WeightedVectors, start: Float64Array, rounds: num
   return best;
 }
 
-/** Every vector's nearest centre, the first of equal ones. */
+/**
+ * Every vector's nearest centre, the first of equal ones. Centres in order of their first number are tried outward from
+ * the vector's, until that number alone is too far.
+ */
 export function assign({ size, values, weights }: WeightedVectors, centres: Float64Array): Clusters {
-  const n = values.length / size;
-  const nearest = new Int32Array(n);
+  const nearest = new Int32Array(values.length / size);
+  const { order, sorted, firsts } = byFirstNumber(centres, size);
+  const [x, w] = [new Float64Array(size), new Float64Array(size)];
   let error = 0;
-  for (let i = 0; i < n; i++) {
-    const base = i * size;
+  for (let i = 0; i < nearest.length; i++) {
+    for (let j = 0, from = i * size; j < size; j++, from++) {
+      x[j] = values[from] as number;
+      w[j] = weights[from] as number;
+    }
+    const start = countBelow(firsts, x[0] as number);
     let least = Infinity;
     let best = 0;
-    for (let k = 0, at = 0; at < centres.length; k++, at += size) {
-      let sum = 0;
-      for (let j = 0; j < size; j++) {
-        const d = (values[base + j] as number) - (centres[at + j] as number);
-        sum += (weights[base + j] as number) * d * d;
-      }
-      if (sum < least) {
+    for (const [from, to, step] of [
+      [start, order.length, 1],
+      [start - 1, -1, -1],
+    ] as const)
+      for (let place = from; place !== to; place += step) {
+        let d = (x[0] as number) - (firsts[place] as number);
+        let sum = (w[0] as number) * d * d;
+        if (sum > least) break;
+        for (let j = 1, at = place * size + 1; j < size; j++, at++) {
+          d = (x[j] as number) - (sorted[at] as number);
+          sum += (w[j] as number) * d * d;
+        }
+        const k = order[place] as number;
+        if (sum > least || (sum === least && k > best)) continue;
         least = sum;
         best = k;
       }
-    }
     nearest[i] = best;
     error += least;
   }
   return { centres, nearest, error };
+}
+
+function byFirstNumber(
+  centres: Float64Array,
+  size: number,
+): { order: Int32Array; sorted: Float64Array; firsts: Float64Array } {
+  const first = (k: number): number => centres[k * size] as number;
+  const order = Int32Array.from({ length: centres.length / size }, (_, k) => k).sort(
+    (a, b) => first(a) - first(b) || a - b,
+  );
+  const sorted = new Float64Array(centres.length);
+  order.forEach((k, place) => {
+    sorted.set(centres.subarray(k * size, (k + 1) * size), place * size);
+  });
+  return { order, sorted, firsts: Float64Array.from(order, first) };
 }
 
 /** Means of clusters, number by number; where nothing counts, the centre stays. */

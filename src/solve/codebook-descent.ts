@@ -20,8 +20,19 @@ import { refitLevels } from './refit-levels.js';
 /** Rounds end when they gain less than this share of the objective. */
 const WORTH_A_ROUND = 1e-3;
 
-/** Codes, the levels they are on, and what they cost. */
-type Learned = Descended & { readonly levels: readonly number[] };
+/** Codes, the levels or words they are on, and what they cost. */
+export type Learned = Descended & { readonly levels: readonly number[] };
+
+/** A table that is learned: a problem with other entries, and the entries that suit given codes best. */
+export interface LearnedTable {
+  place(problem: LayerProblem, levels: readonly number[]): LayerProblem;
+  refit: typeof refitLevels;
+}
+
+const LEVELS: LearnedTable = {
+  place: (problem, levels) => ({ ...problem, grid: withLevels(problem.grid, levels) }),
+  refit: refitLevels,
+};
 
 /**
  * Solves a layer on a codebook. Levels start as those of the grid and as those that count input energy; codes descend on
@@ -44,17 +55,26 @@ export async function codebookDescent(
     const found = await descendFromStarts({ ...task, problem: { ...problem, grid } }, nearestMatrix);
     if (best === undefined || total(found) < total(best)) best = { ...found, levels: grid.levels ?? [] };
   }
-  const learned = await refitInTurns(task, required(best, 'a descent'), rounds);
+  const learned = await refitInTurns(task, required(best, 'a descent'), rounds, LEVELS);
   return settle(problem, 'descent', learned, nearestMatrix, product);
 }
 
-/** Refits levels to codes and descends from there, as long as that pays. */
-async function refitInTurns(task: DescentTask, start: Learned, rounds: number): Promise<Learned> {
+/** Refits a table to codes and descends from there, as long as that pays; the objective never rises. */
+export async function refitInTurns(
+  task: DescentTask,
+  start: Learned,
+  rounds: number,
+  table: LearnedTable,
+): Promise<Learned> {
+  const onTable = (levels: readonly number[]): DescentTask => ({
+    ...task,
+    problem: table.place(task.problem, levels),
+  });
   let best = start;
   for (let round = 0; round < rounds; round++) {
-    const on = onLevels(task, best.levels);
-    const refitted = refitLevels(on.problem, task.quadratic, best, await gradientFrom(on, best));
-    const found = await descendFrom(onLevels(task, refitted.levels), refitted);
+    const on = onTable(best.levels);
+    const refitted = table.refit(on.problem, task.quadratic, best, await gradientFrom(on, best));
+    const found = await descendFrom(onTable(refitted.levels), refitted);
     const gain = 1 - total(found) / total(best);
     if (gain > 0) best = { ...found, levels: refitted.levels };
     if (!(gain > WORTH_A_ROUND)) break;
@@ -62,10 +82,7 @@ async function refitInTurns(task: DescentTask, start: Learned, rounds: number): 
   return best;
 }
 
-function onLevels(task: DescentTask, levels: readonly number[]): DescentTask {
-  return { ...task, problem: { ...task.problem, grid: withLevels(task.problem.grid, levels) } };
-}
-
-function total({ cost }: Descended): number {
+/** What codes cost in all. */
+export function total({ cost }: Descended): number {
   return cost.reduce((sum, c) => sum + c, 0);
 }

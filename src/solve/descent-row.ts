@@ -33,7 +33,7 @@ export interface Columns {
 }
 
 /** A change counts as an improvement when it gains more than this share of its own curvature, so that ties cannot cycle. */
-const NOISE = 1e-12;
+export const NOISE = 1e-12;
 
 /** The rows of one set as views into arrays of the whole layer. */
 export function rowsOfSet(

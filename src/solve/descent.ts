@@ -28,6 +28,7 @@ import {
 import { fitScales, nearestCodes, sumBySet, type CellParameters, type ScaleRule } from './scales.js';
 import { factorizeGroups, successiveCodes } from './successive.js';
 import { type TriangularFactor } from './triangular.js';
+import { vectorImprover } from './vector-row.js';
 
 /** How far descent from one starting point goes. */
 export interface DescendOptions {
@@ -163,6 +164,10 @@ export function descend(
   const zeroPoint = Int32Array.from(start.zeroPoint);
   const columns: Columns = { step: new Float64Array(cols), zero: new Int32Array(cols) };
   const refits = (grid.scale ?? 'float') === 'float' ? options.refits : 0;
+  const improveRow =
+    grid.words === undefined
+      ? (row: Row): void => improve(row, columns, problem, options)
+      : vectorImprover(grid.words, columns);
   for (let set = 0; set < sharing.sets; set++) {
     const cell = set * sharing.blocks;
     const rows = rowsOfSet(problem, quadratic, set, state);
@@ -173,10 +178,10 @@ export function descend(
       }
     };
     spread();
-    for (const row of rows) improve(row, columns, problem, options);
+    rows.forEach(improveRow);
     for (let i = 0; i < refits && refitScales(problem, rows, scale, cell); i++) {
       spread();
-      for (const row of rows) improve(row, columns, problem, options);
+      rows.forEach(improveRow);
     }
   }
   const cost = sumBySet(problem, costAt(problem, quadratic, state.values, gradient));

@@ -9,12 +9,14 @@ import {
   type LayerProblem,
   type LayerSolution,
   type Moments,
+  type QuantizedMatrix,
   type ScaleSharing,
   type WeightGrid,
 } from './problem.js';
 import { codebookGrid, isCodebook, storedCodebook } from './codebook.js';
 import { formatOf, powerLevels } from './power-grid.js';
 import { TAKES_GAPS, type SolverName } from './solvers.js';
+import { storedWords, vectorGrid } from './vector-grid.js';
 import { fromMatrix, matrixSize, scaleLayout } from './weight-layout.js';
 
 /** A layer's problem, and what is needed to put the answer back. */
@@ -25,10 +27,10 @@ export interface PlannedProblem {
   readonly scaleIndex: Int32Array;
 }
 
-/** Formats of which solvers choose codes one by one: integers with scales of their own, and learned levels. */
+/** Formats of which solvers choose codes: integers with scales of their own, learned levels, and learned words. */
 export function isSolvable(format: NumberFormat): boolean {
   const isInteger = format.integer && (format.scale === 'float' || format.scale === 'power-of-two');
-  return isInteger || isCodebook(format);
+  return isInteger || isCodebook(format) || format.vector !== undefined;
 }
 
 /** The codes of an integer format that leaves some integers out (sums of powers of two). */
@@ -76,6 +78,7 @@ function powerGridOf(format: NumberFormat, weight: Float32Array, sharing: ScaleS
 /** The grid of a format for given weights. */
 function gridFor(format: NumberFormat, weight: Float32Array, sharing: ScaleSharing): WeightGrid {
   if (isPower(format)) return powerGridOf(format, weight, sharing);
+  if (format.vector !== undefined) return vectorGrid(format.vector, weight, sharing);
   return isCodebook(format) ? codebookGrid(format, weight, sharing) : gridOf(format.name);
 }
 
@@ -138,14 +141,24 @@ export function planProblem(
   return { layer, problem, scaleIndex: index };
 }
 
-/** Codes in the initializer's order, scales in that of the ONNX scale tensor; of a codebook, places in its table. */
+/** Codes and scales as they are written: of learned tables, places in them and the tables themselves. */
+function storedForm(
+  { grid, cols }: LayerProblem,
+  solution: LayerSolution,
+): Pick<QuantizedMatrix, 'codes' | 'scale'> & { readonly levels?: ArrayLike<number> } {
+  if (grid.words !== undefined) return storedWords(grid.words, solution, cols);
+  if (grid.entries !== undefined) return storedCodebook(grid, solution);
+  const { codes, scale } = solution;
+  return { codes, scale };
+}
+
+/** Codes in the initializer's order, scales in that of the ONNX scale tensor. */
 export function toSolvedWeight(
   { layer, problem, scaleIndex }: PlannedProblem,
   solution: LayerSolution,
 ): SolvedWeight {
   const { exponent } = solution;
-  const table = problem.grid.entries === undefined ? undefined : storedCodebook(problem.grid, solution);
-  const stored = table ?? solution;
+  const stored = storedForm(problem, solution);
   const scale = new Float32Array(scaleIndex.length);
   const zeroPoint = new Int32Array(scaleIndex.length);
   scaleIndex.forEach((at, cell) => {
@@ -155,7 +168,7 @@ export function toSolvedWeight(
   return {
     initializer: layer.weight,
     ...(exponent === undefined ? {} : { format: formatOf(problem, exponent).name }),
-    ...(table === undefined ? {} : { levels: table.levels }),
+    ...(stored.levels === undefined ? {} : { levels: Float32Array.from(stored.levels) }),
     codes: fromMatrix(layer.layout, stored.codes),
     scale,
     zeroPoint,

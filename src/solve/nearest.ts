@@ -5,6 +5,7 @@ import { nearestOnPowerGrid } from './power-grid.js';
 import { dequantize, type LayerProblem, type LayerSolution, type QuantizedMatrix } from './problem.js';
 import { biasFor, quadraticOf, type Product } from './quadratic.js';
 import { fitScales, nearestCodes, type ScaleRule } from './scales.js';
+import { nearestOnWords } from './vector-grid.js';
 
 export interface NearestOptions {
   readonly scales: ScaleRule;
@@ -26,9 +27,10 @@ export function nearest(
   return settle(problem, 'nearest', codes, baseline(problem), product);
 }
 
-/** Nearest rounding with least-squares scales, and exponent where the grid is one of powers. */
+/** Nearest rounding with least-squares scales; with the exponent or the words that suit the weights best, where there are. */
 export function baseline(problem: LayerProblem): QuantizedMatrix {
-  const { power } = problem.grid;
+  const { power, words } = problem.grid;
+  if (words !== undefined) return nearestOnWords(problem, words);
   if (power !== undefined) return nearestOnPowerGrid(problem, power);
   return nearestCodes(problem, fitScales(problem, 'mse'));
 }

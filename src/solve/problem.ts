@@ -17,6 +17,18 @@ export interface WeightGrid {
   readonly power?: PowerLevels;
   /** Levels are learned: a table of at most so many, which suits the float weights best; a solver may choose others. */
   readonly entries?: number;
+  /** Codes are entries of words, chosen for several columns at once. */
+  readonly words?: VectorWords;
+}
+
+/** Words of a vector format that suit the float weights best; a solver may choose others. */
+export interface VectorWords {
+  /** Columns of one vector; the last one of a row may reach over its end. */
+  readonly size: number;
+  /** Entries, [words × size], integers of [low, high]. */
+  readonly table: readonly number[];
+  /** Scales that the words were learned with, one a cell. */
+  readonly scale: readonly number[];
 }
 
 /** Levels of a power format (PowerQuant, arXiv 2301.09858). */
@@ -98,7 +110,7 @@ export interface QuantizedMatrix {
   readonly zeroPoint: Int32Array;
   /** a of a power grid, which then has no zero points. */
   readonly exponent?: number;
-  /** Levels of a codebook, where they are no longer those of the grid. */
+  /** Levels of a codebook, or the table of words, where they are no longer those of the grid. */
   readonly levels?: readonly number[];
 }
 

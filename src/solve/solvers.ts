@@ -10,6 +10,7 @@ import { lowRank } from './learned/low-rank.js';
 import { nupes } from './learned/nupes.js';
 import { type LayerProblem, type LayerSolution } from './problem.js';
 import { type Product } from './quadratic.js';
+import { vectorDescent, vectorGptq } from './vector-descent.js';
 
 /** How much work a solver may do. */
 export const EFFORTS = ['fast', 'balanced', 'best'] as const;
@@ -34,11 +35,12 @@ const ITERATIONS: Readonly<Record<Effort, number>> = { fast: 500, balanced: 2000
 
 /** Solvers that look at the inputs of a layer, by name. */
 export const SOLVERS = {
-  gptq: (problem, _effort, ctx, product) => gptq(problem, {}, product, ctx.matrices),
+  gptq: (problem, _effort, ctx, product) =>
+    problem.grid.words === undefined
+      ? gptq(problem, {}, product, ctx.matrices)
+      : vectorGptq(problem, product, ctx.matrices),
   descent: (problem, effort, ctx, product) =>
-    problem.grid.entries === undefined
-      ? descent(problem, DESCENT[effort], product, ctx.matrices)
-      : codebookDescent(problem, DESCENT[effort], LEVEL_REFITS[effort], product, ctx.matrices),
+    descentFor(problem)(problem, DESCENT[effort], LEVEL_REFITS[effort], product, ctx.matrices),
   adaround: (problem, effort, ctx, product) =>
     adaRound(problem, { iterations: ITERATIONS[effort] }, ctx, product),
   lowrank: (problem, effort, ctx, product) =>
@@ -47,6 +49,13 @@ export const SOLVERS = {
     adaQuant(problem, { iterations: ITERATIONS[effort] }, ctx, product),
   nupes: (problem, effort, ctx, product) => nupes(problem, { iterations: ITERATIONS[effort] }, ctx, product),
 } as const satisfies Record<string, Solver>;
+
+/** Descent on a grid that is given, or together with a table that is learned. */
+function descentFor({ grid }: LayerProblem): typeof codebookDescent {
+  if (grid.words !== undefined) return vectorDescent;
+  if (grid.entries !== undefined) return codebookDescent;
+  return (problem, options, _rounds, product, matrices) => descent(problem, options, product, matrices);
+}
 
 /** Solvers that look at one layer. */
 export type LayerSolver = keyof typeof SOLVERS;

@@ -84,7 +84,7 @@ async function roundGroup(
 }
 
 /** v + U_B (ŵ − w) over the columns after a block, [rows × columns of the block]. */
-async function pullOn(
+export async function pullOn(
   { upper, order }: TriangularFactor,
   moved: Float32Array,
   offset: Float32Array | undefined,
@@ -105,7 +105,7 @@ async function pullOn(
 }
 
 /** Places of a block's columns. */
-interface Range {
+export interface Range {
   readonly from: number;
   readonly to: number;
 }
@@ -140,7 +140,7 @@ function roundBlock(
 }
 
 /** Some rows with their columns in a factor's order. */
-function permuted(
+export function permuted(
   values: Float64Array,
   order: Int32Array,
   { from, size }: { readonly from: number; readonly size: number },
