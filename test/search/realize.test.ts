@@ -76,6 +76,9 @@ describe('createRealizer', () => {
     ['levels of nearest', candidate('codebook3')],
     ['levels of descent', candidate('codebook2', { solver: 'descent' })],
     ['levels of gptq in blocks', candidate('codebook4', { solver: 'gptq', granularity: { block: 4 } })],
+    ['words of nearest', candidate('vector4d4')],
+    ['words of descent', candidate('vector4d2', { solver: 'descent' })],
+    ['words of gptq in blocks', candidate('vector6d3', { solver: 'gptq', granularity: { block: 4 } })],
     ['open exponents', candidate('power4', { solver: 'nearest' })],
     ['joint', candidate('int4', { solver: 'joint', sparsity: '2:4' })],
   ])('values are those of the codes: %s', async (_, c) => {
