@@ -196,7 +196,10 @@ function tablesOf(
   sensitivity: Sensitivity,
   others: readonly (Sensitivity | MissingSensitivity)[],
 ): Map<string, readonly Group[]> {
-  const answers = others.filter((o) => 'loss' in o).filter(({ method }) => CONTENDERS.has(method));
+  const answers = others
+    .filter((other) => 'loss' in other)
+    // Gradients may overflow where the network itself does not.
+    .filter(({ method, loss }) => CONTENDERS.has(method) && loss.flat().every(Number.isFinite));
   return new Map(
     [sensitivity, ...answers].map((s): [string, readonly Group[]] => [s.method, allocationGroups(space, s)]),
   );
