@@ -8,7 +8,8 @@ export {
 } from './calibrate.js';
 export { loadModel, type LoadedModel } from './load-model.js';
 export { fxqVersion, manifestPath, readManifest, type Manifest } from './manifest.js';
-export { quantize, type QuantizeRequest, type QuantizeResult } from './quantize.js';
+export { quantize } from './quantize.js';
+export { type QuantizeRequest, type QuantizeResult } from './quantize-request.js';
 export { quantizeWithin } from './quantize-within.js';
 export { report, type ReportOptions } from './report.js';
 export { openSearch, type OpenSearch, type StudyRequest } from './open-search.js';

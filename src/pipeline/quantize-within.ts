@@ -1,7 +1,8 @@
 /** Search and quantize in one go: the best assignment under budgets becomes the model. */
 import { type Context } from '../core/index.js';
 import { pointRules, type ParetoFile } from '../search/index.js';
-import { quantize, type QuantizeRequest, type QuantizeResult } from './quantize.js';
+import { type QuantizeRequest, type QuantizeResult } from './quantize-request.js';
+import { quantize } from './quantize.js';
 import { search, type SearchRequest } from './search.js';
 
 /** The name of the point that `search` finds for its budgets. */
