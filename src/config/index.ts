@@ -8,12 +8,9 @@ export { parseSelector } from './selector.js';
 export {
   calibrateSettings,
   quantizeSettings,
-  reportOutput,
-  reportSettings,
   type CalibrateSettings,
   type QuantizeSettings,
-  type ReportOutput,
-  type ReportSettings,
 } from './settings.js';
+export { reportOutput, reportSettings, type ReportOutput, type ReportSettings } from './report-settings.js';
 export { synthesizeSettings, type SynthesizeSettings } from './synthesize-settings.js';
 export { budgetSettings, searchSettings, type SearchSettings } from './search-settings.js';

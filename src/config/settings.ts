@@ -1,4 +1,4 @@
-/** What each program needs to know, taken from the configuration. */
+/** What calibration and quantization need to know, taken from the configuration. */
 import { type RangeChoice } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { validateDataSpec, type DataSpec } from '../data/index.js';
@@ -7,7 +7,7 @@ import { WORD_LENGTH_DEFAULTS, type FitMethod, type WordLengthOptions } from '..
 import { DEFAULT_SETTINGS, type NodeRule, type PlanSettings, type Sparsity } from '../plan/index.js';
 import { pointRules, readPareto } from '../search/index.js';
 import { type EqualizeRequest } from '../rewrite/index.js';
-import { type BinaryPointMethod, type Gate, type ReporterName } from '../report/index.js';
+import { type BinaryPointMethod } from '../report/index.js';
 import {
   type BiasCorrection,
   type BlockOptions,
@@ -60,35 +60,6 @@ export interface QuantizeSettings {
   readonly avoidSaturation: boolean;
   readonly externalData: boolean;
   readonly locked: boolean;
-}
-
-export interface ReportSettings {
-  readonly float: string;
-  readonly quantized: string;
-  readonly data: DataSpec;
-  /** File with one label a sample. */
-  readonly labels?: string;
-  /** Names of built-in metrics or paths of modules. */
-  readonly metrics: readonly string[];
-  /** Output with class scores; the first one when absent. */
-  readonly scores?: string;
-  /** Samples on which the error of layers is measured; 0 leaves it out. */
-  readonly layers: number;
-  /** Measured runs of each model, or as many as take about two seconds; 0 leaves latency out. */
-  readonly latency: number | 'auto';
-  /** Values whose histogram is shown; the worst rounded ones when empty. */
-  readonly tensors: readonly string[];
-  /** What small activations of the float model could be left out. */
-  readonly activationSparsity?: SparsityTarget;
-  readonly gates: readonly Gate[];
-  readonly baseline?: string;
-}
-
-/** How the command shows a report. */
-export interface ReportOutput {
-  readonly reporters: readonly { readonly name: ReporterName; readonly file?: string }[];
-  /** False: a failed gate does not change the exit status. */
-  readonly fail: boolean;
 }
 
 export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
@@ -230,40 +201,6 @@ function statisticsSource({ calibration = {}, data }: Config): QuantizeSettings[
   if (calibration.file !== undefined)
     return { kind: 'file', path: calibration.file, ...(spec === undefined ? {} : { spec }) };
   return spec === undefined ? undefined : { kind: 'data', spec };
-}
-
-export function reportSettings({ config }: LoadedConfig): ReportSettings {
-  const { report = {}, data: calibration = {} } = config;
-  const own = requireSetting(
-    report.data,
-    'the data to report on',
-    '--data PATH, or report.data in the configuration',
-  );
-  // How samples are read is the same as for calibration unless said otherwise; which samples never is.
-  const { path: _path, samples: _samples, rows: _rows, kind: _kind, ...reading } = calibration;
-  const { labels, scores, baseline, activationSparsity } = report;
-  return {
-    float: modelOf(config),
-    quantized: requireSetting(
-      report.quantized,
-      'the quantized model',
-      'the second argument, or report.quantized',
-    ),
-    data: checkedData({ ...reading, ...own }),
-    metrics: report.metrics ?? [],
-    layers: report.layers ?? 0,
-    latency: report.latency ?? 0,
-    tensors: report.tensors ?? [],
-    gates: report.gates ?? [],
-    ...(labels === undefined ? {} : { labels }),
-    ...(scores === undefined ? {} : { scores }),
-    ...(activationSparsity === undefined ? {} : { activationSparsity }),
-    ...(baseline === undefined ? {} : { baseline }),
-  };
-}
-
-export function reportOutput({ config: { report = {} } }: LoadedConfig): ReportOutput {
-  return { reporters: report.reporters ?? [{ name: 'text' }], fail: report.fail ?? true };
 }
 
 export function rangeSettings({ calibration = {} }: Config): RangeChoice {
