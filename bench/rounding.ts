@@ -2,8 +2,9 @@
  * Low-bit weights by solver, on rows that solvers never saw. Usage: npm run bench -- rounding FOLDER [model …]
  * [--family int] [--bits 4,3,2] [--granularity channel] [--activations float,uint8] [--solvers nearest,gptq,descent]
  * [--efforts fast,balanced] [--seeds 3] [--importance] [--equalize smooth] [--wide 'node or /expression/'] [--method auto];
- * prints a table. Weights are FAMILY followed by bits; nodes named by --wide keep int8. Each seed draws seven eighths of
- * the calibration rows, and the positions that Gram matrices take.
+ * prints a table, with the bytes of all initializers. Weights are FAMILY followed by bits (`--family vector --bits 8d4`);
+ * nodes named by --wide keep int8. Each seed draws seven eighths of the calibration rows, and the positions that Gram
+ * matrices take.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -84,6 +85,7 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
   const available = await calibrationRows(model);
   const { bits, activations, solver, effort } = setting;
   const results: number[] = [];
+  let bytes = 0;
   const start = performance.now();
   for (const seed of seeds) {
     const out = join(temporary, 'model.onnx');
@@ -99,7 +101,8 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
       ranges: { method: values.method as QuantizeRequest['ranges']['method'] },
       ...(steps === undefined ? {} : { equalize: { steps, alpha: 'auto', insert: false } }),
     });
-    await quantize(request, createContext({ seed, threads: Number(values.threads) }));
+    bytes = (await quantize(request, createContext({ seed, threads: Number(values.threads) }))).bytes
+      .quantized;
     results.push((await score(folder, model, out))[0]?.value ?? NaN);
   }
   const seconds = ((performance.now() - start) / 1000 / results.length).toFixed(1);
@@ -111,6 +114,7 @@ async function row(model: BenchModel, setting: Setting): Promise<string> {
     float?.metric,
     spread(results, decimalsOf(float?.metric)),
     float?.value.toFixed(decimalsOf(float.metric)),
+    (bytes / 1000).toFixed(1),
     seconds,
   ];
   return `| ${cells.join(' | ')} |`;
@@ -149,8 +153,10 @@ function settingsOf(name: string): Setting[] {
   return settings;
 }
 
-console.log('| model | weights | activations | solver | metric | mean (least to most) | float | seconds |');
-console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
+console.log(
+  '| model | weights | activations | solver | metric | mean (least to most) | float | kB | seconds |',
+);
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
 for (const model of MODELS.filter((m) =>
   wanted.length === 0 ? m.name in SUBJECTS : wanted.includes(m.name),
 ))
