@@ -129,6 +129,7 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
     tables.set(name, allocationGroups(open.space, await SENSITIVITIES[name](open.study, ctx)));
   const reversed = reverse(groups);
   const write = pointWriter(request, open, ctx);
+  const trial = writtenLoss(pointWriter({ ...request, data: open.fitSpec }, open, ctx), open, ctx);
   console.log(`\n${model.name}, ${cost}; float top-1 ${float.top1.toFixed(2)}\n`);
   console.log(
     `| width | ${cost} of int8 | uniform | mixed | reversed | KL uniform | KL mixed | KL reversed | mixed from | mixed layers |`,
@@ -143,7 +144,7 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
     const max =
       share === undefined ? (totalsOf(groups, choice).totals[cost] ?? NaN) : (all * Number(share)) / 100;
     const limits = [{ amount: cost, max }];
-    const mixed = await contestWithin(open, tables, limits, writtenLoss(write, open, ctx), ctx);
+    const mixed = await contestWithin(open, tables, limits, trial, ctx);
     const wrong =
       share === undefined && bits > REVERSED ? undefined : await bestWithin(open, reversed, limits, ctx, 0);
     const found: Quality[] = [];

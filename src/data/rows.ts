@@ -14,6 +14,7 @@ export function chooseRows(
   fixedBatch: number | undefined,
   ctx: Context,
 ): readonly number[] {
+  if (spec.only !== undefined) return spec.only;
   const [from, to] = spec.rows ?? [0, count];
   if (to > count) {
     throw new FxqError(

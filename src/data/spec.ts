@@ -29,6 +29,8 @@ export interface DataSpec {
   readonly samples?: number;
   /** Samples from the first to the one before the second, taken before `samples` is drawn. */
   readonly rows?: readonly [from: number, to: number];
+  /** These rows, whatever the two above say: a part of another data set (see `DataSet.split`). */
+  readonly only?: readonly number[];
   /** Arrays of the source that the model does not take, such as labels. */
   readonly ignore?: readonly string[];
   /** Consecutive samples after which recurrent inputs start from zero again; never when absent. */

@@ -2,7 +2,8 @@
  * The best assignment under budgets: what every sensitivity thinks best and the best uniform one, written and run.
  *
  * A loss measured layer by layer on weights solved side by side may rank assignments otherwise than the written model,
- * whose layers make up for the errors of those before. No estimate is right on every model, so the models decide.
+ * whose layers make up for the errors of those before, and a correction may follow the noise of few samples. No estimate
+ * is right on every model, so the models decide.
  */
 import { checkAbort, required, type Context } from '../core/index.js';
 import {
@@ -22,13 +23,16 @@ import { type OpenSearch } from './open-search.js';
 /** What the contender of one format everywhere is called. */
 const UNIFORM = 'uniform';
 
+/** What the first sensitivity's optimum is called once losses were measured again around it. */
+const CORRECTED = 'corrected';
+
 /** The assignment that lost least as written. */
 export interface Contest extends Allocation {
   /** Losses and costs by the sensitivity that found it. */
   readonly groups: readonly Group[];
   /** Loss of the written model. */
   readonly written: number;
-  /** All that took part, in the order of the tables; `uniform` last. */
+  /** All that took part, in the order of the tables; then `corrected`, where that differs, and `uniform`. */
   readonly contenders: readonly Contender[];
 }
 
@@ -52,18 +56,15 @@ export async function contestWithin(
     readonly allocation: Allocation;
     readonly groups: readonly Group[];
   }[] = [];
-  for (const [from, groups] of tables) {
-    const allocation =
-      groups === first
-        ? await bestWithin(open, groups, limits, ctx)
-        : allocate({ groups, minimize: 'loss', limits });
-    found.push({ from, allocation, groups });
-  }
+  for (const [from, groups] of tables)
+    found.push({ from, allocation: allocate({ groups, minimize: 'loss', limits }), groups });
   const groups = required(first, 'a sensitivity');
+  const corrected = await bestWithin(open, groups, limits, ctx);
+  if (keyOf(corrected) !== keyOf(required(found[0], 'an optimum').allocation))
+    found.push({ from: CORRECTED, allocation: corrected, groups });
   const uniform = uniformWithin({ groups, minimize: 'loss', limits });
   if (uniform !== undefined) found.push({ from: UNIFORM, allocation: uniform, groups });
   const losses = new Map<string, number>();
-  const keyOf = ({ choice }: Allocation): string => choice.join();
   const distinct = new Map(found.map(({ allocation }) => [keyOf(allocation), allocation]));
   const progress = ctx.start('Writing what sensitivities think best', distinct.size);
   for (const [key, { choice }] of distinct) {
@@ -80,6 +81,8 @@ export async function contestWithin(
   const { allocation, groups: by } = required(found[best], 'a contender');
   return { ...allocation, groups: by, written: writtenOf(contenders, best), contenders };
 }
+
+const keyOf = ({ choice }: Allocation): string => choice.join();
 
 /** The least loss, from the uniform format on if that takes part; a difference that chance makes does not count. */
 function bestOf(contenders: readonly Contender[]): number {

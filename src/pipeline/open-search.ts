@@ -45,14 +45,19 @@ export interface StudyRequest {
 export interface OpenSearch extends OpenStudy {
   readonly loaded: LoadedModel;
   readonly statistics: Statistics;
-  /** What written models are judged on: the samples of the study, and those that its weights are fitted to. */
+  /** Samples that models on trial are judged on. */
   readonly judged: DataSet;
+  /** Samples that their weights are fitted to. */
+  readonly fitSpec: DataSpec;
 }
 
 const BATCH = 32;
 
-/** Samples that written models are judged on, for each one that sensitivities are measured on. */
-const JUDGED_SHARE = 4;
+/** Samples that models on trial are judged on, for each one that sensitivities are measured on. */
+const JUDGED_SHARE = 2;
+
+/** Samples that their weights are fitted to, for each of these. */
+const FIT_SHARE = 4;
 
 /** Loads, calibrates, and opens the study. */
 export async function openSearch(request: StudyRequest, ctx: Context): Promise<OpenSearch> {
@@ -64,8 +69,9 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
   // A value that shares its parameters in one assignment has its own in another.
   const values = new Set([...valuesToCalibrate(skeleton), ...valuesOfAnyPlan(loaded)]);
   const statistics = await statisticsFrom(loaded, source, [...values], ctx);
-  const judged = await openJudged(request, loaded, ctx);
-  const [data, others] = judged.split(request.samples);
+  const quiet = { ...ctx, note: () => undefined };
+  const whole = await openDataSet(request.data, feedInputs(loaded.model.graph), quiet);
+  const { study, judged, fit } = shareOut(whole, request.samples, request.data.kind === 'random');
   const open = await openStudy(
     {
       plan: request.plan,
@@ -76,9 +82,8 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
       hardware: request.hardware,
       model: loaded.model,
       types: loaded.types,
-      data,
-      // With too few others, weights are fitted to the samples they are measured on.
-      fitData: others.samples < data.samples ? judged : others,
+      data: study,
+      fitData: fit,
       statistics,
       costs: costsOf(request.budgets),
       batch: BATCH,
@@ -86,17 +91,32 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
     },
     ctx,
   );
-  return { ...open, loaded, statistics, judged };
+  const { samples: _samples, ...spec } = request.data;
+  const fitSpec = fit === whole ? request.data : { ...spec, only: fit.rows };
+  return { ...open, loaded, statistics, judged, fitSpec };
 }
 
-/** The samples of the search: those that sensitivities are measured on, and some more. */
-async function openJudged(
-  { data, samples }: StudyRequest,
-  { model }: LoadedModel,
-  ctx: Context,
-): Promise<DataSet> {
-  const spec = { ...data, ...(data.samples === undefined ? { samples: JUDGED_SHARE * samples } : {}) };
-  return openDataSet(spec, feedInputs(model.graph), { ...ctx, note: () => undefined });
+/** What the samples are for. */
+interface Parts {
+  /** Weights are fitted to these. */
+  readonly fit: DataSet;
+  /** Sensitivities are measured on these. */
+  readonly study: DataSet;
+  /** Models are judged on these. */
+  readonly judged: DataSet;
+}
+
+/**
+ * Losses flatter weights on the samples they were fitted to, and assignments on those they were chosen by, so these are
+ * kept apart: half of the samples, a quarter, a quarter, each up to a number. Random numbers are all alike.
+ */
+function shareOut(whole: DataSet, samples: number, isRandom: boolean): Parts {
+  const quarter = Math.floor(whole.samples / 4);
+  if (isRandom || quarter < whole.batchSize(1)) return { fit: whole, study: whole, judged: whole };
+  const [study, others] = whole.split(Math.min(quarter, samples));
+  const [judged, rest] = others.split(Math.min(quarter, JUDGED_SHARE * samples));
+  const most = FIT_SHARE * samples;
+  return { study, judged, fit: rest.samples > most ? rest.split(most)[0] : rest };
 }
 
 /** The model at an opset that has gradients, or at the one formats need where it cannot be raised so far. */

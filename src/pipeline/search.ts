@@ -86,7 +86,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   const front = convexFront(groups, 'loss', against);
   const simulated = simulatedLoss(open, ctx);
   const write = pointWriter(request, open, ctx);
-  const written = writtenLoss(write, open, ctx);
+  const written = writtenLoss(pointWriter({ ...request, data: open.fitSpec }, open, ctx), open, ctx);
   const points: ParetoPoint[] = [];
   const candidates = candidatesOf(open.space);
   const progress = ctx.start('Running points of the front', MEASURED_POINTS);

@@ -53,7 +53,7 @@ export function pointWriter(request: WritingRequest, open: OpenSearch, ctx: Cont
   };
 }
 
-/** Mean loss of an assignment's written model over the samples it is to be judged on. */
+/** Mean loss of an assignment's written model over samples that its weights are not fitted to. */
 export function writtenLoss(
   write: WriteModel,
   { study: { model, output, loss }, judged }: OpenSearch,

@@ -3,7 +3,7 @@ import { evaluate, keepsLimits, type Allocation, type AllocationProblem } from '
 
 /** One way to an assignment, and how its written model did. */
 export interface Contender {
-  /** A sensitivity, or `uniform`. */
+  /** A sensitivity, `corrected`, or `uniform`. */
   readonly from: string;
   /** Loss of the written model. */
   readonly written: number;

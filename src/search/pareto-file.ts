@@ -15,7 +15,7 @@ export interface ParetoPoint {
   readonly predicted: number;
   /** Loss of a real run, where there was one. */
   readonly measured?: number;
-  /** Loss of the model as quantize writes it. */
+  /** Loss of the model as quantize writes it, fitted to one part of the samples and run on the other. */
   readonly written?: number;
   /** What competed for this point, by the loss of the written models. */
   readonly contenders?: readonly Contender[];

@@ -15,7 +15,7 @@ export function explanationTable(point: ParetoPoint): string {
 
 /** What competed for a point, in a sentence; empty where nothing did. */
 export function contestSentence({ name, written: taken, contenders = [] }: ParetoPoint): string {
-  const best = contenders.findLast(({ written }) => written === taken);
+  const best = contenders.find(({ written }) => written === taken);
   if (best === undefined) return '';
   const losses = contenders.map(({ from, written }) => `${from} ${number(written)}`);
   return `Point ${name} comes from ${best.from}; losses as written: ${losses.join(', ')}.`;
