@@ -162,9 +162,8 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
       const key = cost === 'bits' ? weights : `${weights}/${activations}`;
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
-    const of = mixed.contenders.find((c) => c.written === mixed.written)?.from ?? '';
     cells.push(
-      of,
+      mixed.contest.taken,
       [...counts]
         .sort()
         .map(([key, n]) => `${n} ${key}`)

@@ -13,12 +13,14 @@ import {
   uniformWithin,
   type Allocation,
   type Contender,
+  type ContestResult,
+  type Assignment,
   type Group,
-  type Judge,
   type Limit,
 } from '../search/index.js';
 import { bestWithin } from './best-within.js';
 import { type OpenSearch } from './open-search.js';
+import { type WrittenLoss } from './written-loss.js';
 
 /** What the contender of one format everywhere is called. */
 const UNIFORM = 'uniform';
@@ -33,21 +35,21 @@ export interface Contest extends Allocation {
   /** Loss of the written model. */
   readonly written: number;
   /** All that took part, in the order of the tables; then `corrected`, where that differs, and `uniform`. */
-  readonly contenders: readonly Contender[];
+  readonly contest: ContestResult;
 }
 
 /**
  * Lets the optima of several sensitivities compete.
  *
  * @param tables groups with the losses of each sensitivity, by its name
- * @param judge  loss of the written model
+ * @param judge  how the written model does
  * @throws FxqError E_BUDGET when no assignment keeps the limits
  */
 export async function contestWithin(
   open: OpenSearch,
   tables: ReadonlyMap<string, readonly Group[]>,
   limits: readonly Limit[],
-  judge: Judge,
+  judge: (assignment: Assignment) => Promise<WrittenLoss>,
   ctx: Context,
 ): Promise<Contest> {
   const [first] = tables.values();
@@ -64,7 +66,7 @@ export async function contestWithin(
     found.push({ from: CORRECTED, allocation: corrected, groups });
   const uniform = uniformWithin({ groups, minimize: 'loss', limits });
   if (uniform !== undefined) found.push({ from: UNIFORM, allocation: uniform, groups });
-  const losses = new Map<string, number>();
+  const losses = new Map<string, WrittenLoss>();
   const distinct = new Map(found.map(({ allocation }) => [keyOf(allocation), allocation]));
   const progress = ctx.start('Writing what sensitivities think best', distinct.size);
   for (const [key, { choice }] of distinct) {
@@ -73,28 +75,26 @@ export async function contestWithin(
     progress.update(losses.size);
   }
   progress.finish();
-  const contenders = found.map(({ from, allocation }) => ({
-    from,
-    written: required(losses.get(keyOf(allocation)), from),
-  }));
+  const contenders = found.map(({ from, allocation }): Contender => {
+    const { loss, steady } = required(losses.get(keyOf(allocation)), from);
+    return { from, written: loss, steady };
+  });
   const best = bestOf(contenders);
   const { allocation, groups: by } = required(found[best], 'a contender');
-  return { ...allocation, groups: by, written: writtenOf(contenders, best), contenders };
+  const { from, written } = required(contenders[best], 'a contender');
+  return { ...allocation, groups: by, written, contest: { taken: from, contenders } };
 }
 
 const keyOf = ({ choice }: Allocation): string => choice.join();
 
 /** The least loss, from the uniform format on if that takes part; a difference that chance makes does not count. */
 function bestOf(contenders: readonly Contender[]): number {
+  const steadyOf = (i: number): number => required(contenders[i], 'a contender').steady;
   return contenders.reduce(
-    (best, { written }, i) => (written < (1 - WORTH_A_CHANGE) * writtenOf(contenders, best) ? i : best),
+    (best, { steady }, i) => (steady < (1 - WORTH_A_CHANGE) * steadyOf(best) ? i : best),
     Math.max(
       contenders.findIndex(({ from }) => from === UNIFORM),
       0,
     ),
   );
-}
-
-function writtenOf(contenders: readonly Contender[], i: number): number {
-  return required(contenders[i], 'a contender').written;
 }

@@ -16,6 +16,7 @@ export { openSearch, type OpenSearch, type StudyRequest } from './open-search.js
 export { bestWithin } from './best-within.js';
 export { contestWithin, type Contest } from './contest.js';
 export { chartPath, search, type SearchRequest } from './search.js';
-export { pointWriter, writtenLoss, type WriteModel, type WritingRequest } from './written-points.js';
+export { writtenLoss, type WrittenLoss } from './written-loss.js';
+export { pointWriter, type WriteModel, type WritingRequest } from './written-points.js';
 export { synthesize, type SynthesizeResult } from './synthesize.js';
 export { compareSpeed, type Speed } from './speed.js';

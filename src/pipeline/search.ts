@@ -40,7 +40,8 @@ import { withLatencies } from './latency-table.js';
 import { openMetricDrop, type DropRequest } from './metric-drop.js';
 import { openSearch } from './open-search.js';
 import { simulatedLoss } from './simulated-loss.js';
-import { pointWriter, writtenLoss, type WritingRequest } from './written-points.js';
+import { writtenLoss } from './written-loss.js';
+import { pointWriter, type WritingRequest } from './written-points.js';
 
 export interface SearchRequest extends WritingRequest {
   readonly sensitivity: SensitivityName;
@@ -67,7 +68,7 @@ const STANDARD_ERRORS = 2;
 const CONTENDERS: ReadonlySet<string> = new Set(['gram', 'hessian']);
 
 /** An assignment for a point, with more where several competed. */
-type Found = Allocation & Partial<Pick<Contest, 'groups' | 'written' | 'contenders'>>;
+type Found = Allocation & Partial<Pick<Contest, 'groups' | 'written' | 'contest'>>;
 
 /**
  * Searches and writes the Pareto file.
@@ -87,6 +88,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   const simulated = simulatedLoss(open, ctx);
   const write = pointWriter(request, open, ctx);
   const written = writtenLoss(pointWriter({ ...request, data: open.fitSpec }, open, ctx), open, ctx);
+  const lossOf: Judge = async (assignment) => (await written(assignment)).loss;
   const points: ParetoPoint[] = [];
   const candidates = candidatesOf(open.space);
   const progress = ctx.start('Running points of the front', MEASURED_POINTS);
@@ -105,16 +107,16 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   ): Promise<void> => {
     checkAbort(ctx);
     try {
-      const { groups: by = groups, contenders, ...allocation } = await find();
+      const { groups: by = groups, contest, ...allocation } = await find();
       const assignment = assignmentOf(open.space, allocation.choice);
       const problem = { groups: by, minimize: 'loss', limits: limitsAround(allocation, limits, against) };
       points.push({
         ...paretoPoint(name, open.space, candidates, {
           ...allocation,
           measured: await simulated(assignment),
-          written: allocation.written ?? (await written(assignment)),
+          written: allocation.written ?? (await lossOf(assignment)),
         }),
-        ...(contenders === undefined ? {} : { contenders }),
+        ...(contest === undefined ? {} : { contest }),
         ...(await more(assignment)),
         explanations: explain(problem, { ...allocate(problem), ...allocation }),
       });
@@ -134,7 +136,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
     const tables = tablesOf(open.space, sensitivity, others);
     await add('budget', () => contestWithin(open, tables, limits, written, ctx));
   }
-  if (maxLoss !== undefined) await add('floor', () => cheapest(maxLoss, written, 'the loss'));
+  if (maxLoss !== undefined) await add('floor', () => cheapest(maxLoss, lossOf, 'the loss'));
   if (maxDrop !== undefined) {
     const drop = await openMetricDrop(maxDrop, open.loaded.source, ctx);
     const judge: Judge = async (assignment) => {

@@ -1,8 +1,7 @@
-/** Points of a search as the models that quantize would write, and how they do on the study's samples. */
-import { required, type Context } from '../core/index.js';
-import { openSession } from '../engine/index.js';
+/** Points of a search as the models that quantize would write. */
+import { type Context } from '../core/index.js';
 import { type Model } from '../onnx/index.js';
-import { assignmentRules, sampleLosses, type Assignment, type Judge } from '../search/index.js';
+import { assignmentRules, type Assignment } from '../search/index.js';
 import { type OpenSearch, type StudyRequest } from './open-search.js';
 import { quantize } from './quantize.js';
 import { type SolverRequest } from './solve-layers.js';
@@ -52,34 +51,3 @@ export function pointWriter(request: WritingRequest, open: OpenSearch, ctx: Cont
     return model;
   };
 }
-
-/** Mean loss of an assignment's written model over samples that its weights are not fitted to. */
-export function writtenLoss(
-  write: WriteModel,
-  { study: { model, output, loss }, judged }: OpenSearch,
-  { threads }: Pick<Context, 'threads'>,
-): Judge {
-  return async (assignment) => {
-    const written = await write(assignment);
-    const sessions = await Promise.all([model, written].map((m) => openSession(m, { threads })));
-    try {
-      let sum = 0;
-      // Batch by batch, so that neither samples nor outputs are held.
-      for await (const { inputs } of judged.batches(BATCH)) {
-        const [reference, actual] = await Promise.all(
-          sessions.map(async (session) =>
-            required((await session.run(inputs, [output])).get(output), output),
-          ),
-        );
-        const losses = sampleLosses(loss, required(reference, output), required(actual, output));
-        sum += losses.reduce((a, b) => a + b, 0);
-      }
-      return sum / judged.samples;
-    } finally {
-      for (const session of sessions) await session.release();
-    }
-  };
-}
-
-/** Samples of one run. */
-const BATCH = 32;

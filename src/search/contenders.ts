@@ -7,6 +7,15 @@ export interface Contender {
   readonly from: string;
   /** Loss of the written model. */
   readonly written: number;
+  /** What it is compared by: the loss, or for scores KL with averaged curvature. */
+  readonly steady: number;
+}
+
+/** What competed for a point. */
+export interface ContestResult {
+  /** Whose assignment the point is. */
+  readonly taken: string;
+  readonly contenders: readonly Contender[];
 }
 
 /**

@@ -30,7 +30,8 @@ export {
   sensitivityCells,
   sensitivityTable,
 } from './pareto-table.js';
-export { uniformWithin, type Contender } from './contenders.js';
+export { averageCurvature, curvatureLosses, hasAveragedCurvature } from './averaged-curvature.js';
+export { uniformWithin, type Contender, type ContestResult } from './contenders.js';
 export { openStudy, type OpenStudy, type StudySettings } from './open-study.js';
 export { createRealizer, type RealizeSettings } from './realize.js';
 export { simulate, type ActivationGrid, type Realization } from './simulate.js';

@@ -1,7 +1,7 @@
 /** The Pareto file: points of a front with their assignments, as data that `quantize --from-pareto` takes up again. */
 import { FxqError, canonicalJson, readInput, writeOutput } from '../core/index.js';
 import { type NodeRule } from '../plan/index.js';
-import { type Contender } from './contenders.js';
+import { type ContestResult } from './contenders.js';
 import { candidateId, type LayerCandidate } from './layers.js';
 import { assignmentOf, assignmentRules, type SearchSpace } from './space.js';
 import { describeAlternative, type Allocation, type Explanation } from './allocation/index.js';
@@ -17,8 +17,7 @@ export interface ParetoPoint {
   readonly measured?: number;
   /** Loss of the model as quantize writes it, fitted to one part of the samples and run on the other. */
   readonly written?: number;
-  /** What competed for this point, by the loss of the written models. */
-  readonly contenders?: readonly Contender[];
+  readonly contest?: ContestResult;
   /** What a task metric lost in the written model. */
   readonly drop?: {
     readonly metric: string;

@@ -14,11 +14,10 @@ export function explanationTable(point: ParetoPoint): string {
 }
 
 /** What competed for a point, in a sentence; empty where nothing did. */
-export function contestSentence({ name, written: taken, contenders = [] }: ParetoPoint): string {
-  const best = contenders.find(({ written }) => written === taken);
-  if (best === undefined) return '';
-  const losses = contenders.map(({ from, written }) => `${from} ${number(written)}`);
-  return `Point ${name} comes from ${best.from}; losses as written: ${losses.join(', ')}.`;
+export function contestSentence({ name, contest }: ParetoPoint): string {
+  if (contest === undefined) return '';
+  const losses = contest.contenders.map(({ from, steady }) => `${from} ${number(steady)}`);
+  return `Point ${name} comes from ${contest.taken}; as written, in the measure they are compared by: ${losses.join(', ')}.`;
 }
 
 /** How the sensitivity methods compare, as a text table; empty where losses were not measured. */
