@@ -52,6 +52,7 @@ async function row(model: BenchModel, max: number): Promise<void> {
         plan: { ...DEFAULT_SETTINGS, solver: 'auto' },
         ranges: { method: 'minmax' },
         weightRange: 'mse',
+        scales: { ranges: { method: 'auto' }, weightRange: 'auto' },
         axes: { ...DEFAULT_AXES, weights: ['int8', 'int6', 'int4', 'int3', 'int2'], solvers: ['auto'] },
         sensitivity: 'measured',
         hardware: HARDWARE.generic,

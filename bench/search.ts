@@ -14,6 +14,7 @@ import {
   contestWithin,
   openSearch,
   pointWriter,
+  trialWriter,
   writtenLoss,
   type OpenSearch,
   type WritingRequest,
@@ -114,6 +115,7 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
     plan: { ...DEFAULT_SETTINGS, solver: 'descent' },
     ranges: { method: 'minmax' },
     weightRange: 'mse',
+    scales: { ranges: { method: 'auto' }, weightRange: 'auto' },
     axes,
     hardware: HARDWARE.generic,
     budgets: [{ cost, amount: { kind: 'share', share: 1, of: 'int8' } }],
@@ -129,7 +131,7 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
     tables.set(name, allocationGroups(open.space, await SENSITIVITIES[name](open.study, ctx)));
   const reversed = reverse(groups);
   const write = pointWriter(request, open, ctx);
-  const trial = writtenLoss(pointWriter({ ...request, data: open.fitSpec }, open, ctx), open, ctx);
+  const trial = writtenLoss(trialWriter(request, open, ctx), open, ctx);
   console.log(`\n${model.name}, ${cost}; float top-1 ${float.top1.toFixed(2)}\n`);
   console.log(
     `| width | ${cost} of int8 | uniform | mixed | reversed | KL uniform | KL mixed | KL reversed | mixed from | mixed layers |`,

@@ -1,5 +1,5 @@
 /** What a search needs to know, taken from the configuration; see docs/search.md. */
-import { type RangeSettings } from '../calibrate/index.js';
+import { type RangeChoice, type RangeSettings } from '../calibrate/index.js';
 import { FxqError } from '../core/index.js';
 import { type DataSpec } from '../data/index.js';
 import { type FitMethod } from '../formats/index.js';
@@ -31,6 +31,8 @@ export interface SearchSettings {
   readonly plan: PlanSettings;
   readonly ranges: RangeSettings;
   readonly weightRange: FitMethod;
+  /** How models that are written for a trial get their scales. */
+  readonly scales: { readonly ranges: RangeChoice; readonly weightRange: FitMethod | 'auto' };
   readonly axes: CandidateAxes;
   readonly sensitivity: SensitivityName;
   readonly hardware: Hardware;
@@ -77,6 +79,7 @@ export function searchSettings({ config }: LoadedConfig): SearchSettings {
     plan,
     ranges: { ...ranges, method: method === 'auto' ? 'minmax' : method },
     weightRange: 'mse',
+    scales: { ranges: rangeSettings(config), weightRange: config.quantize?.weightRange ?? 'auto' },
     axes: axesOf(wanted, plan.activations, Object.keys(floors).length > 0),
     sensitivity: sensitivity ?? 'measured',
     hardware: findHardware(hardware ?? (plan.target === 'generic' ? 'generic' : 'onnxruntime-cpu')),

@@ -17,6 +17,6 @@ export { bestWithin } from './best-within.js';
 export { contestWithin, type Contest } from './contest.js';
 export { chartPath, search, type SearchRequest } from './search.js';
 export { writtenLoss, type WrittenLoss } from './written-loss.js';
-export { pointWriter, type WriteModel, type WritingRequest } from './written-points.js';
+export { pointWriter, trialWriter, type WriteModel, type WritingRequest } from './written-points.js';
 export { synthesize, type SynthesizeResult } from './synthesize.js';
 export { compareSpeed, type Speed } from './speed.js';

@@ -19,6 +19,7 @@ import {
 } from '../solve/index.js';
 import { type ActivationSparsity } from './activation-sparsity.js';
 import { type StatisticsSource } from './calibrate.js';
+import { type ResolvedRanges } from './choose-ranges.js';
 import { type BiasChoice } from './correct-biases.js';
 import { type Manifest } from './manifest.js';
 import { type SolverRequest } from './solve-layers.js';
@@ -72,6 +73,8 @@ export interface QuantizeResult {
   /** What weights and other constants take in both models. */
   readonly bytes: { readonly float: number; readonly quantized: number };
   readonly plan: Plan;
+  /** How scales were chosen, where that was left to measurement. */
+  readonly scales: ResolvedRanges;
   readonly audit: KernelAudit;
   readonly saturation: readonly SaturationRisk[];
   /** What thresholds on activations do, where asked for. */

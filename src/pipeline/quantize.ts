@@ -65,6 +65,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     model,
     bytes: { float: bytesOf(loaded.source), quantized: bytesOf(model) },
     plan: manifest.plan,
+    scales: { ranges: calibrated.choice.ranges, weightRange: calibrated.choice.weightRange },
     audit,
     saturation: rounded.saturation,
     layers: layers.reports,

@@ -41,7 +41,7 @@ import { openMetricDrop, type DropRequest } from './metric-drop.js';
 import { openSearch } from './open-search.js';
 import { simulatedLoss } from './simulated-loss.js';
 import { writtenLoss } from './written-loss.js';
-import { pointWriter, type WritingRequest } from './written-points.js';
+import { pointWriter, trialWriter, type WritingRequest } from './written-points.js';
 
 export interface SearchRequest extends WritingRequest {
   readonly sensitivity: SensitivityName;
@@ -87,7 +87,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   const front = convexFront(groups, 'loss', against);
   const simulated = simulatedLoss(open, ctx);
   const write = pointWriter(request, open, ctx);
-  const written = writtenLoss(pointWriter({ ...request, data: open.fitSpec }, open, ctx), open, ctx);
+  const written = writtenLoss(trialWriter(request, open, ctx), open, ctx);
   const lossOf: Judge = async (assignment) => (await written(assignment)).loss;
   const points: ParetoPoint[] = [];
   const candidates = candidatesOf(open.space);

@@ -27,6 +27,7 @@ const request: SearchRequest = {
   plan: DEFAULT_SETTINGS,
   ranges: { method: 'minmax' },
   weightRange: 'mse',
+  scales: { ranges: { method: 'auto' }, weightRange: 'auto' },
   axes: {
     weights: ['int8', 'int4', 'int3'],
     activations: ['uint8'],
