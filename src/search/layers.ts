@@ -37,6 +37,7 @@ export function searchLayers(
         elements: dims.reduce((product, d) => product * d, 1),
         channels: out * groups,
         depth: depth * kernel,
+        inputs: depth,
       };
     });
 }

@@ -10,12 +10,5 @@ export {
   type LatencyTable,
   type SparseSupport,
 } from './hardware.js';
-export {
-  accumulatorBits,
-  bitsOf,
-  scaleCount,
-  weightBytes,
-  type CostedLayer,
-  type LayerFormats,
-} from './layer.js';
+export { accumulatorBits, bitsOf, weightBytes, type CostedLayer, type LayerFormats } from './layer.js';
 export { countMacs, type Shapes } from './macs.js';

@@ -22,6 +22,7 @@ const layer: CostedLayer = {
   elements: 64 * 32 * 9,
   channels: 64,
   depth: 288,
+  inputs: 32,
 };
 const cpu = HARDWARE['onnxruntime-cpu'];
 const sparse = HARDWARE['sparse-tensor-cores'];
