@@ -56,8 +56,8 @@ const BATCH = 32;
 /** Samples that models on trial are judged on, for each one that sensitivities are measured on. */
 const JUDGED_SHARE = 2;
 
-/** Samples that their weights are fitted to, for each of these. */
-const FIT_SHARE = 4;
+/** Samples that their weights are fitted to, at most: the more, the closer to the model that is written in the end. */
+const MOST_FITTED = 1024;
 
 /** Loads, calibrates, and opens the study. */
 export async function openSearch(request: StudyRequest, ctx: Context): Promise<OpenSearch> {
@@ -115,8 +115,7 @@ function shareOut(whole: DataSet, samples: number, isRandom: boolean): Parts {
   if (isRandom || quarter < whole.batchSize(1)) return { fit: whole, study: whole, judged: whole };
   const [study, others] = whole.split(Math.min(quarter, samples));
   const [judged, rest] = others.split(Math.min(quarter, JUDGED_SHARE * samples));
-  const most = FIT_SHARE * samples;
-  return { study, judged, fit: rest.samples > most ? rest.split(most)[0] : rest };
+  return { study, judged, fit: rest.samples > MOST_FITTED ? rest.split(MOST_FITTED)[0] : rest };
 }
 
 /** The model at an opset that has gradients, or at the one formats need where it cannot be raised so far. */
