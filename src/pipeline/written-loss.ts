@@ -50,7 +50,7 @@ export function writtenLoss(
     if (!hasAveragedCurvature(kind, required(study.reference[0], 'a sample'))) return undefined;
     const references: Tensor[] = [];
     for await (const [reference] of outputsOf([model])) references.push(required(reference, output));
-    return averageCurvature(references);
+    return averageCurvature(kind, references);
   };
   let curvature: Promise<Float64Array | undefined> | undefined;
   return async (assignment) => {
@@ -59,7 +59,7 @@ export function writtenLoss(
     for await (const [reference, actual] of outputsOf([model, await write(assignment)])) {
       const [a, b] = [required(reference, output), required(actual, output)];
       losses.push(...sampleLosses(kind, a, b));
-      if (averaged !== undefined) steady.push(...curvatureLosses(averaged, a, b));
+      if (averaged !== undefined) steady.push(...curvatureLosses(kind, averaged, a, b));
     }
     const loss = mean(losses);
     return { loss, steady: averaged === undefined ? loss : mean(steady) };

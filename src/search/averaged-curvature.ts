@@ -14,19 +14,19 @@ const MOST_CLASSES = 1024;
 
 /** Whether losses of a kind have a curvature that can be averaged. */
 export function hasAveragedCurvature(kind: LossKind, { dims }: Tensor): boolean {
-  return kind === 'kl' && dims.length === 2 && (dims[1] ?? 0) <= MOST_CLASSES;
+  return (kind === 'kl' || kind === 'probability-kl') && dims.length === 2 && (dims[1] ?? 0) <= MOST_CLASSES;
 }
 
 /**
  * F̄ of scores, [classes × classes].
  *
- * @param references scores of all samples, tensors [samples, classes]
+ * @param references scores or shares of all samples, tensors [samples, classes]
  */
-export function averageCurvature(references: readonly Tensor[]): Float64Array {
+export function averageCurvature(kind: LossKind, references: readonly Tensor[]): Float64Array {
   const classes = required(references[0]?.dims[1], 'scores');
   const sum = new Float64Array(classes * classes);
   let samples = 0;
-  for (const row of references.flatMap(rowsOf)) {
+  for (const row of references.flatMap((t) => scoresOf(kind, t))) {
     const p = softmax(row);
     for (let i = 0; i < classes; i++) {
       const share = p[i] as number;
@@ -40,9 +40,14 @@ export function averageCurvature(references: readonly Tensor[]): Float64Array {
 }
 
 /** ½ δᵀF̄δ of every sample. */
-export function curvatureLosses(curvature: Float64Array, reference: Tensor, actual: Tensor): number[] {
-  const others = rowsOf(actual);
-  return rowsOf(reference).map((row, s) => {
+export function curvatureLosses(
+  kind: LossKind,
+  curvature: Float64Array,
+  reference: Tensor,
+  actual: Tensor,
+): number[] {
+  const others = scoresOf(kind, actual);
+  return scoresOf(kind, reference).map((row, s) => {
     const other = required(others[s], 'scores');
     const change = Float64Array.from(row, (score, i) => (other[i] as number) - score);
     const classes = change.length;
@@ -57,8 +62,14 @@ export function curvatureLosses(curvature: Float64Array, reference: Tensor, actu
   });
 }
 
-function rowsOf(scores: Tensor): Float32Array[] {
-  const [samples = 0, classes = 0] = scores.dims;
-  const values = toFloat32(scores);
-  return Array.from({ length: samples }, (_, s) => values.subarray(s * classes, (s + 1) * classes));
+/** Shares below this are as good as none: what float32 makes of them is noise. */
+const LEAST_SHARE = 1e-6;
+
+/** Rows of scores; the logarithms of shares are scores that give them. */
+function scoresOf(kind: LossKind, outputs: Tensor): Float32Array[] {
+  const [samples = 0, classes = 0] = outputs.dims;
+  const values = toFloat32(outputs);
+  const scores =
+    kind === 'probability-kl' ? values.map((share) => Math.log(Math.max(share, LEAST_SHARE))) : values;
+  return Array.from({ length: samples }, (_, s) => scores.subarray(s * classes, (s + 1) * classes));
 }

@@ -7,7 +7,7 @@ import {
   sampleLosses,
 } from '../../src/search/index.js';
 import { createRng } from '../../src/core/index.js';
-import { tensor, type Tensor } from '../../src/tensor/index.js';
+import { softmax, tensor, type Tensor } from '../../src/tensor/index.js';
 
 const scores = (rows: readonly (readonly number[])[]): Tensor =>
   tensor('float32', [rows.length, rows[0]?.length ?? 0], rows.flat());
@@ -17,9 +17,9 @@ const mean = (values: ArrayLike<number>): number =>
 describe('averaged curvature', () => {
   it('gives the KL divergence of a small change where all samples are alike', () => {
     const row = [1, 0.2, -0.5];
-    const curvature = averageCurvature([scores([row, row])]);
+    const curvature = averageCurvature('kl', [scores([row, row])]);
     const moved = scores([row.map((s, i) => s + 1e-2 * [1, -2, 0.5][i]!)]);
-    const [loss] = curvatureLosses(curvature, scores([row]), moved);
+    const [loss] = curvatureLosses('kl', curvature, scores([row]), moved);
     expect(loss! / sampleLosses('kl', scores([row]), moved)[0]!).toBeCloseTo(1, 1);
   });
 
@@ -33,11 +33,12 @@ describe('averaged curvature', () => {
     );
     fc.assert(
       fc.property(rows, rows, fc.double({ min: -3, max: 3, noNaN: true }), (a, b, shift) => {
-        const curvature = averageCurvature([scores(a)]);
+        const curvature = averageCurvature('kl', [scores(a)]);
         const shifted = scores(a.map((row) => row.map((s) => s + shift)));
-        for (const loss of curvatureLosses(curvature, scores(a), shifted)) expect(loss).toBeCloseTo(0, 4);
+        for (const loss of curvatureLosses('kl', curvature, scores(a), shifted))
+          expect(loss).toBeCloseTo(0, 4);
         const n = Math.min(a.length, b.length);
-        const losses = curvatureLosses(curvature, scores(a.slice(0, n)), scores(b.slice(0, n)));
+        const losses = curvatureLosses('kl', curvature, scores(a.slice(0, n)), scores(b.slice(0, n)));
         expect(Math.min(...losses)).toBeGreaterThan(-1e-9);
       }),
     );
@@ -58,8 +59,8 @@ describe('averaged curvature', () => {
       const rows = Array.from({ length: 64 }, sample);
       const reference = scores(rows);
       const [better, worse] = [noisy(rows, 0.3), noisy(rows, 0.33)];
-      const curvature = averageCurvature([reference]);
-      const averaged = (model: Tensor): number => mean(curvatureLosses(curvature, reference, model));
+      const curvature = averageCurvature('kl', [reference]);
+      const averaged = (model: Tensor): number => mean(curvatureLosses('kl', curvature, reference, model));
       const kl = (model: Tensor): number => mean(sampleLosses('kl', reference, model));
       if (averaged(better) < averaged(worse)) right.averaged++;
       if (kl(better) < kl(worse)) right.kl++;
@@ -67,8 +68,28 @@ describe('averaged curvature', () => {
     expect(right.averaged).toBeGreaterThan(right.kl + 0.1 * trials);
   });
 
+  it('is the same for the shares that scores give', () => {
+    const rows = [
+      [2, 0, -1],
+      [0, 1, 0.5],
+    ];
+    const moved = rows.map((row) => row.map((s, i) => s + 0.1 * i));
+    const shares = (all: readonly (readonly number[])[]): Tensor =>
+      scores(all.map((row) => Array.from(softmax(Float32Array.from(row)))));
+    const curvature = averageCurvature('kl', [scores(rows)]);
+    const ofScores = curvatureLosses('kl', curvature, scores(rows), scores(moved));
+    const ofShares = curvatureLosses(
+      'probability-kl',
+      averageCurvature('probability-kl', [shares(rows)]),
+      shares(rows),
+      shares(moved),
+    );
+    ofScores.forEach((loss, i) => expect(ofShares[i]).toBeCloseTo(loss, 5));
+  });
+
   it('is for one row of scores a sample', () => {
     expect(hasAveragedCurvature('kl', scores([[1, 2]]))).toBe(true);
+    expect(hasAveragedCurvature('probability-kl', scores([[0.5, 0.5]]))).toBe(true);
     expect(hasAveragedCurvature('relative', scores([[1, 2]]))).toBe(false);
     expect(hasAveragedCurvature('kl', tensor('float32', [1, 2, 2], [1, 2, 3, 4]))).toBe(false);
     expect(hasAveragedCurvature('kl', tensor('float32', [1, 2000], new Float32Array(2000)))).toBe(false);
