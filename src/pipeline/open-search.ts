@@ -1,6 +1,6 @@
 /** The first half of a search: model, statistics and data opened, and the study that sensitivities are asked about. */
 import { type RangeSettings, type Statistics } from '../calibrate/index.js';
-import { FxqError, type Context } from '../core/index.js';
+import { FxqError, type Context, type Note } from '../core/index.js';
 import { openDataSet, type DataSet, type DataSpec } from '../data/index.js';
 import { opsetForSettings } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
@@ -56,6 +56,9 @@ const BATCH = 32;
 /** Samples that models on trial are judged on, for each one that sensitivities are measured on. */
 const JUDGED_SHARE = 2;
 
+/** Fewer samples than this tell little about which of two models is better. */
+const FEW = 16;
+
 /** Samples that their weights are fitted to, at most: the more, the closer to the model that is written in the end. */
 const MOST_FITTED = 1024;
 
@@ -72,6 +75,7 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
   const quiet = { ...ctx, note: () => undefined };
   const whole = await openDataSet(request.data, feedInputs(loaded.model.graph), quiet);
   const { study, judged, fit } = shareOut(whole, request.samples, request.data.kind === 'random');
+  if (judged.samples < FEW) ctx.note(fewNote(whole, judged));
   const open = await openStudy(
     {
       plan: request.plan,
@@ -116,6 +120,14 @@ function shareOut(whole: DataSet, samples: number, isRandom: boolean): Parts {
   const [study, others] = whole.split(Math.min(quarter, samples));
   const [judged, rest] = others.split(Math.min(quarter, JUDGED_SHARE * samples));
   return { study, judged, fit: rest.samples > MOST_FITTED ? rest.split(MOST_FITTED)[0] : rest };
+}
+
+function fewNote(whole: DataSet, judged: DataSet): Note {
+  return {
+    level: 'warn',
+    code: 'few-samples',
+    message: `of ${whole.samples} samples, ${judged.samples} can judge assignments: which one is best is chance then; give 100 or more`,
+  };
 }
 
 /** The model at an opset that has gradients, or at the one formats need where it cannot be raised so far. */
