@@ -11,6 +11,7 @@ import { openSession } from '../src/engine/index.js';
 import { feedInputs, readModel, type Model } from '../src/onnx/index.js';
 import {
   bestWithin,
+  contestTables,
   contestWithin,
   openSearch,
   pointWriter,
@@ -23,9 +24,9 @@ import { DEFAULT_SETTINGS } from '../src/plan/index.js';
 import {
   DEFAULT_AXES,
   HARDWARE,
-  SENSITIVITIES,
   allocationGroups,
   assignmentOf,
+  estimateSensitivities,
   evaluate as totalsOf,
   measureSensitivity,
   sampleLosses,
@@ -125,10 +126,9 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
   const open = await openSearch(request, ctx);
   const judge = await openJudge(model, open);
   const float = await judge(open.loaded.source);
-  const groups = allocationGroups(open.space, await measureSensitivity(open.study, ctx));
-  const tables = new Map([['measured', groups]]);
-  for (const name of ['gram', 'hessian'] as const)
-    tables.set(name, allocationGroups(open.space, await SENSITIVITIES[name](open.study, ctx)));
+  const measured = await measureSensitivity(open.study, ctx);
+  const groups = allocationGroups(open.space, measured);
+  const tables = contestTables(open.space, measured, await estimateSensitivities(open.study, ctx));
   const reversed = reverse(groups);
   const write = pointWriter(request, open, ctx);
   const trial = writtenLoss(trialWriter(request, open, ctx), open, ctx);

@@ -9,6 +9,7 @@ import { checkAbort, required, type Context } from '../core/index.js';
 import {
   WORTH_A_CHANGE,
   allocate,
+  allocationGroups,
   assignmentOf,
   uniformWithin,
   type Allocation,
@@ -17,10 +18,16 @@ import {
   type Assignment,
   type Group,
   type Limit,
+  type MissingSensitivity,
+  type SearchSpace,
+  type Sensitivity,
 } from '../search/index.js';
 import { bestWithin } from './best-within.js';
 import { type OpenSearch } from './open-search.js';
 import { type WrittenLoss } from './written-loss.js';
+
+/** Estimates that compete with measured losses; importance ranks layers too poorly (bench/sensitivity). */
+const ESTIMATES: ReadonlySet<string> = new Set(['gram', 'hessian']);
 
 /** What the contender of one format everywhere is called. */
 const UNIFORM = 'uniform';
@@ -36,6 +43,21 @@ export interface Contest extends Allocation {
   readonly written: number;
   /** All that took part, in the order of the tables; then `corrected`, where that differs, and `uniform`. */
   readonly contest: ContestResult;
+}
+
+/** The losses that compete for the budgets, as groups of the allocation problem, by method: the search's own first. */
+export function contestTables(
+  space: SearchSpace,
+  sensitivity: Sensitivity,
+  others: readonly (Sensitivity | MissingSensitivity)[],
+): Map<string, readonly Group[]> {
+  const answers = others
+    .filter((other) => 'loss' in other)
+    // Gradients may overflow where the network itself does not.
+    .filter(({ method, loss }) => ESTIMATES.has(method) && loss.flat().every(Number.isFinite));
+  return new Map(
+    [sensitivity, ...answers].map((s): [string, readonly Group[]] => [s.method, allocationGroups(space, s)]),
+  );
 }
 
 /**

@@ -14,7 +14,7 @@ export { quantizeWithin } from './quantize-within.js';
 export { report, type ReportOptions } from './report.js';
 export { openSearch, type OpenSearch, type StudyRequest } from './open-search.js';
 export { bestWithin } from './best-within.js';
-export { contestWithin, type Contest } from './contest.js';
+export { contestTables, contestWithin, type Contest } from './contest.js';
 export { chartPath, search, type SearchRequest } from './search.js';
 export { writtenLoss, type WrittenLoss } from './written-loss.js';
 export { pointWriter, trialWriter, type WriteModel, type WritingRequest } from './written-points.js';

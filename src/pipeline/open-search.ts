@@ -119,7 +119,8 @@ function shareOut(whole: DataSet, samples: number, isRandom: boolean): Parts {
   if (isRandom || quarter < whole.batchSize(1)) return { fit: whole, study: whole, judged: whole };
   const [study, others] = whole.split(Math.min(quarter, samples));
   const [judged, rest] = others.split(Math.min(quarter, JUDGED_SHARE * samples));
-  return { study, judged, fit: rest.samples > MOST_FITTED ? rest.split(MOST_FITTED)[0] : rest };
+  const [fit] = rest.split(MOST_FITTED);
+  return { study, judged, fit };
 }
 
 function fewNote(whole: DataSet, judged: DataSet): Note {

@@ -24,18 +24,14 @@ import {
   writePareto,
   type Allocation,
   type Assignment,
-  type Group,
   type Judge,
   type Limit,
-  type MissingSensitivity,
   type ParetoFile,
   type ParetoPoint,
-  type SearchSpace,
-  type Sensitivity,
   type SensitivityName,
   type Verified,
 } from '../search/index.js';
-import { contestWithin, type Contest } from './contest.js';
+import { contestTables, contestWithin, type Contest } from './contest.js';
 import { withLatencies } from './latency-table.js';
 import { openMetricDrop, type DropRequest } from './metric-drop.js';
 import { openSearch } from './open-search.js';
@@ -64,8 +60,6 @@ const SLACK = 2;
  * to be one that was lucky on these samples, and one standard error does not make up for that (bench/max-drop).
  */
 const STANDARD_ERRORS = 2;
-/** Estimates that compete with measured losses for the budgets; importance ranks layers too poorly (bench/sensitivity). */
-const CONTENDERS: ReadonlySet<string> = new Set(['gram', 'hessian']);
 
 /** An assignment for a point, with more where several competed. */
 type Found = Allocation & Partial<Pick<Contest, 'groups' | 'written' | 'contest'>>;
@@ -133,7 +127,7 @@ export async function search(request: SearchRequest, ctx: Context): Promise<Pare
   const cheapest = (floor: number, judge: Judge, what: string): Promise<Verified> =>
     cheapestWithin(open.space, affordable, floor, judge, SLACK, ctx, what);
   if (limits.length > 0) {
-    const tables = tablesOf(open.space, sensitivity, others);
+    const tables = contestTables(open.space, sensitivity, others);
     await add('budget', () => contestWithin(open, tables, limits, written, ctx));
   }
   if (maxLoss !== undefined) await add('floor', () => cheapest(maxLoss, lossOf, 'the loss'));
@@ -190,21 +184,6 @@ export function chartPath(pareto: string): string {
 /** The limits that an allocation is explained against: the budgets, or what it costs itself. */
 function limitsAround({ totals }: Allocation, limits: readonly Limit[], against: string): readonly Limit[] {
   return limits.length > 0 ? limits : [{ amount: against, max: required(totals[against], against) }];
-}
-
-/** The losses that compete for the budgets, as groups of the allocation problem: the search's own first. */
-function tablesOf(
-  space: SearchSpace,
-  sensitivity: Sensitivity,
-  others: readonly (Sensitivity | MissingSensitivity)[],
-): Map<string, readonly Group[]> {
-  const answers = others
-    .filter((other) => 'loss' in other)
-    // Gradients may overflow where the network itself does not.
-    .filter(({ method, loss }) => CONTENDERS.has(method) && loss.flat().every(Number.isFinite));
-  return new Map(
-    [sensitivity, ...answers].map((s): [string, readonly Group[]] => [s.method, allocationGroups(space, s)]),
-  );
 }
 
 /** Up to `count` points of a front, both ends among them. */

@@ -6,8 +6,8 @@ import { required } from '../core/index.js';
 import { type Matrices } from './matrices.js';
 import { type LayerProblem, type QuantizedMatrix, type VectorWords } from './problem.js';
 import { type Quadratic } from './quadratic.js';
-import { permuted, pullOn, type Range } from './successive.js';
-import { BLOCK, factorize, solveTransposed, type TriangularFactor } from './triangular.js';
+import { pullOn, slopeOffset, type Range } from './successive.js';
+import { BLOCK, factorize, type TriangularFactor } from './triangular.js';
 
 /** A factor of H whose order keeps the columns of vectors together. */
 export interface VectorFactor extends TriangularFactor {
@@ -80,13 +80,8 @@ async function roundGroup(
   codes: Int32Array,
   matrices: Matrices,
 ): Promise<void> {
-  const { order } = factor;
-  const n = order.length;
-  const { slope } = quadratic;
-  const offset =
-    slope === undefined
-      ? undefined
-      : await solveTransposed(factor, permuted(slope, order, rows), rows.size, matrices);
+  const n = factor.order.length;
+  const offset = await slopeOffset(factor, quadratic, rows, matrices);
   const moved = new Float32Array(rows.size * n);
   for (const panel of panelsOf(factor.vectors).toReversed()) {
     const [first, last] = [required(panel[0], 'a vector'), required(panel.at(-1), 'a vector')];

@@ -62,13 +62,8 @@ async function roundGroup(
   codes: Int32Array,
   matrices: Matrices,
 ): Promise<void> {
-  const { order } = factor;
-  const n = order.length;
-  const { slope } = quadratic;
-  const offset =
-    slope === undefined
-      ? undefined
-      : await solveTransposed(factor, permuted(slope, order, rows), rows.size, matrices);
+  const n = factor.order.length;
+  const offset = await slopeOffset(factor, quadratic, rows, matrices);
   // ŵ − w of the columns decided so far.
   const moved = new Float32Array(rows.size * n);
   for (let from = BLOCK * Math.floor((n - 1) / BLOCK); from >= 0; from -= BLOCK) {
@@ -81,6 +76,17 @@ async function roundGroup(
         moved: moved.subarray(r * n, (r + 1) * n),
       });
   }
+}
+
+/** v of some rows, [rows × columns in the factor's order]; absent where w is the optimum. */
+export async function slopeOffset(
+  factor: TriangularFactor,
+  { slope }: Quadratic,
+  rows: { readonly from: number; readonly size: number },
+  matrices: Matrices,
+): Promise<Float32Array | undefined> {
+  if (slope === undefined) return undefined;
+  return solveTransposed(factor, permuted(slope, factor.order, rows), rows.size, matrices);
 }
 
 /** v + U_B (ŵ − w) over the columns after a block, [rows × columns of the block]. */
@@ -140,7 +146,7 @@ function roundBlock(
 }
 
 /** Some rows with their columns in a factor's order. */
-export function permuted(
+function permuted(
   values: Float64Array,
   order: Int32Array,
   { from, size }: { readonly from: number; readonly size: number },

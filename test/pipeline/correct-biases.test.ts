@@ -2,16 +2,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { join } from 'node:path';
 import { createContext } from '../../src/core/index.js';
-import { openDataSet } from '../../src/data/index.js';
-import { openSession } from '../../src/engine/index.js';
-import { feedInputs, readModel } from '../../src/onnx/index.js';
+import { readModel } from '../../src/onnx/index.js';
 import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
 import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
-import { errorSums, sqnr, toFloat32, type Tensor } from '../../src/tensor/index.js';
+import { FASHION_CNN, fashionImages, fashionRequest, fashionSqnr } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
-const MODEL = 'fixtures/fashion-cnn/cnn.onnx';
-const PREPROCESS = { scale: 1 / 255, mean: 0.286, std: 0.353 };
 const folder = temporaryFolder();
 
 function request(
@@ -19,39 +15,16 @@ function request(
   plan: Partial<PlanSettings>,
   changes: Partial<QuantizeRequest> = {},
 ): QuantizeRequest {
-  const spec = {
-    path: 'fixtures/fashion-mnist/calibration.npz',
-    rows: [0, 96] as const,
-    preprocess: PREPROCESS,
-  };
-  return {
-    model: MODEL,
-    out: join(folder, out),
-    plan: { ...DEFAULT_SETTINGS, weights: 'int4', granularity: 'tensor', ...plan },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'range',
-    statistics: { kind: 'data', spec },
-    solving: { effort: 'fast' },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: false,
-    locked: false,
-    ...changes,
-  };
-}
-
-/** Signal-to-noise ratio of the logits on test images. */
-async function quality(path: string): Promise<number> {
-  const spec = { path: 'fixtures/fashion-mnist/test.npz', rows: [0, 200] as const, preprocess: PREPROCESS };
-  const data = await openDataSet(spec, feedInputs(readModel(MODEL).graph), createContext());
-  const [float, quantized] = [await openSession(MODEL), await openSession(path)];
-  let sums = errorSums([], []);
-  for await (const { inputs } of data.batches(50)) {
-    const [a, b] = [await float.run(inputs), await quantized.run(inputs)];
-    sums = errorSums(toFloat32(a.get('logits') as Tensor), toFloat32(b.get('logits') as Tensor), sums);
-  }
-  return sqnr(sums);
+  return fashionRequest(
+    join(folder, out),
+    { activations: DEFAULT_SETTINGS.activations, weights: 'int4', granularity: 'tensor', ...plan },
+    {
+      weightRange: 'range',
+      statistics: { kind: 'data', spec: fashionImages('calibration', [0, 96]) },
+      dryRun: false,
+      ...changes,
+    },
+  );
 }
 
 const run = (r: QuantizeRequest): Promise<QuantizeResult> => quantize(r, createContext());
@@ -61,7 +34,7 @@ describe('bias correction', () => {
   beforeAll(async () => {
     const r = request('plain.onnx', { solver: 'nearest' });
     expect((await run(r)).biases).toEqual([]);
-    plain = await quality(r.out);
+    plain = await fashionSqnr(r.out);
   });
 
   it.each(['analytic', 'empirical'] as const)('%s brings held-out logits closer to float', async (way) => {
@@ -71,7 +44,7 @@ describe('bias correction', () => {
     for (const { fit } of biases) expect(fit.after).toBeLessThanOrEqual(fit.before * (1 + 1e-6));
     const gains = biases.map(({ heldOut }) => Math.log((heldOut?.before ?? NaN) / (heldOut?.after ?? NaN)));
     expect(gains.reduce((a, b) => a + b, 0)).toBeGreaterThan(0);
-    expect(await quality(r.out)).toBeGreaterThan(plain + 1);
+    expect(await fashionSqnr(r.out)).toBeGreaterThan(plain + 1);
   });
 
   it.each(['power4', 'codebook3'])(
@@ -84,12 +57,12 @@ describe('bias correction', () => {
       ];
       await run(without);
       await run(corrected);
-      expect(await quality(corrected.out)).toBeGreaterThan((await quality(without.out)) + 1);
+      expect(await fashionSqnr(corrected.out)).toBeGreaterThan((await fashionSqnr(without.out)) + 1);
     },
   );
 
   it('leaves layers alone whose solver corrected them, and those that a rule names', async () => {
-    const first = readModel(MODEL).graph.nodes.find((n) => n.opType === 'Conv')?.name ?? '';
+    const first = readModel(FASHION_CNN).graph.nodes.find((n) => n.opType === 'Conv')?.name ?? '';
     const rules = [{ match: { node: first }, biasCorrection: false }];
     const kept = await run(
       request('rule.onnx', { solver: 'nearest', nodes: rules }, { biasCorrection: 'analytic' }),

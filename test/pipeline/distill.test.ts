@@ -3,38 +3,31 @@ import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
-import { openDataSet } from '../../src/data/index.js';
+import { openDataSet, type DataSpec } from '../../src/data/index.js';
 import { openSession } from '../../src/engine/index.js';
 import { feedInputs, readModel } from '../../src/onnx/index.js';
 import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
 import { DEFAULT_SETTINGS } from '../../src/plan/index.js';
 import { parsePattern, verifySparsity } from '../../src/solve/index.js';
 import { klDivergence, softmax, toFloat32, type Tensor } from '../../src/tensor/index.js';
+import { FASHION_CNN, fashionImages, fashionRequest } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
-const MODEL = 'fixtures/fashion-cnn/cnn.onnx';
-const PREPROCESS = { scale: 1 / 255, mean: 0.286, std: 0.353 };
-const CALIBRATION = 'fixtures/fashion-mnist/calibration.npz';
 const folder = temporaryFolder();
 /** Layers are solved once; what distillation itself keeps is under other names. */
 const cache = join(folder, 'cache');
 
 function request(out: string, changes: Partial<QuantizeRequest> = {}): QuantizeRequest {
-  return {
-    model: MODEL,
-    out: join(folder, out),
-    plan: { ...DEFAULT_SETTINGS, weights: 'int4' },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'mse',
-    statistics: { kind: 'data', spec: { path: CALIBRATION, rows: [0, 128], preprocess: PREPROCESS } },
-    solving: { effort: 'fast', cache, sparsity: { pattern: '2:4', method: 'joint' } },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: false,
-    locked: false,
-    ...changes,
-  };
+  return fashionRequest(
+    join(folder, out),
+    { activations: DEFAULT_SETTINGS.activations, weights: 'int4' },
+    {
+      statistics: { kind: 'data', spec: fashionImages('calibration', [0, 128]) },
+      solving: { effort: 'fast', cache, sparsity: { pattern: '2:4', method: 'joint' } },
+      dryRun: false,
+      ...changes,
+    },
+  );
 }
 
 const distilling = (changes = {}): Partial<QuantizeRequest> => ({
@@ -47,13 +40,9 @@ const distilling = (changes = {}): Partial<QuantizeRequest> => ({
 });
 
 /** KL divergence of the written model's predictions from the float model's. */
-async function divergence(path: string, file: string, rows: readonly [number, number]): Promise<number> {
-  const data = await openDataSet(
-    { path: file, rows, preprocess: PREPROCESS },
-    feedInputs(readModel(MODEL).graph),
-    createContext(),
-  );
-  const [float, quantized] = [await openSession(MODEL), await openSession(path)];
+async function divergence(path: string, images: DataSpec): Promise<number> {
+  const data = await openDataSet(images, feedInputs(readModel(FASHION_CNN).graph), createContext());
+  const [float, quantized] = [await openSession(FASHION_CNN), await openSession(path)];
   let sum = 0;
   for await (const { inputs, count } of data.batches(25)) {
     const [a, b] = [await float.run(inputs), await quantized.run(inputs)].map((results) =>
@@ -76,11 +65,8 @@ describe('distillation', () => {
   });
 
   it('lowers the divergence from the float model on images it never saw', async () => {
-    const rows = [0, 300] as const;
-    const test = 'fixtures/fashion-mnist/test.npz';
-    expect(await divergence(better.out, test, rows)).toBeLessThan(
-      0.8 * (await divergence(plain.out, test, rows)),
-    );
+    const images = fashionImages('test', [0, 300]);
+    expect(await divergence(better.out, images)).toBeLessThan(0.8 * (await divergence(plain.out, images)));
   });
 
   it('trains what is written: its loss is that of the file', async () => {
@@ -92,7 +78,7 @@ describe('distillation', () => {
     });
     const { distilled, manifest } = await quantize(exact, createContext({ threads: 1 }));
     expect(distilled!.output.after).toBeLessThan(distilled!.output.before);
-    const measured = await divergence(exact.out, CALIBRATION, [115, 127]);
+    const measured = await divergence(exact.out, fashionImages('calibration', [115, 127]));
     expect(measured / distilled!.output.after).toBeCloseTo(1, 3);
     expect(manifest.distillation).toEqual(distilled);
   });

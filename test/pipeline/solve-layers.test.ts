@@ -3,17 +3,11 @@ import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
-import { openDataSet } from '../../src/data/index.js';
-import { openSession } from '../../src/engine/index.js';
-import { feedInputs, readModel } from '../../src/onnx/index.js';
 import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
-import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
-import { errorSums, sqnr, toFloat32, type Tensor } from '../../src/tensor/index.js';
+import { type PlanSettings } from '../../src/plan/index.js';
+import { fashionImages, fashionRequest, fashionSqnr } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
-const FIXTURES = 'fixtures';
-const MODEL = `${FIXTURES}/fashion-cnn/cnn.onnx`;
-const PREPROCESS = { scale: 1 / 255, mean: 0.286, std: 0.353 };
 const folder = temporaryFolder();
 
 function request(
@@ -21,43 +15,15 @@ function request(
   plan: Partial<PlanSettings>,
   changes: Partial<QuantizeRequest> = {},
 ): QuantizeRequest {
-  const spec = {
-    path: `${FIXTURES}/fashion-mnist/calibration.npz`,
-    rows: [0, 128] as const,
-    preprocess: PREPROCESS,
-  };
-  return {
-    model: MODEL,
-    out: join(folder, out),
-    plan: { ...DEFAULT_SETTINGS, weights: 'int3', activations: 'float', ...plan },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'mse',
-    statistics: { kind: 'data', spec },
-    solving: { effort: 'fast' },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: false,
-    locked: false,
-    ...changes,
-  };
-}
-
-/** Signal-to-noise ratio of the logits on test images. */
-async function quality(path: string): Promise<number> {
-  const spec = {
-    path: `${FIXTURES}/fashion-mnist/test.npz`,
-    rows: [0, 200] as const,
-    preprocess: PREPROCESS,
-  };
-  const data = await openDataSet(spec, feedInputs(readModel(MODEL).graph), createContext());
-  const [float, quantized] = [await openSession(MODEL), await openSession(path)];
-  let sums = errorSums([], []);
-  for await (const { inputs } of data.batches(50)) {
-    const [a, b] = [await float.run(inputs), await quantized.run(inputs)];
-    sums = errorSums(toFloat32(a.get('logits') as Tensor), toFloat32(b.get('logits') as Tensor), sums);
-  }
-  return sqnr(sums);
+  return fashionRequest(
+    join(folder, out),
+    { weights: 'int3', ...plan },
+    {
+      statistics: { kind: 'data', spec: fashionImages('calibration', [0, 128]) },
+      dryRun: false,
+      ...changes,
+    },
+  );
 }
 
 const run = (r: QuantizeRequest, threads = 0): Promise<QuantizeResult> =>
@@ -68,7 +34,7 @@ describe('solvers in the quantize program', () => {
   beforeAll(async () => {
     const r = request('nearest.onnx', { solver: 'nearest' });
     expect((await run(r)).layers).toEqual([]);
-    nearest = await quality(r.out);
+    nearest = await fashionSqnr(r.out);
   });
 
   it('improves the outputs on images that no solver saw, in one pass and more front to back', async () => {
@@ -77,7 +43,7 @@ describe('solvers in the quantize program', () => {
     const { layers } = await run(fast);
     await run(balanced);
     expect(layers).toHaveLength(17);
-    const [a, b] = [await quality(fast.out), await quality(balanced.out)];
+    const [a, b] = [await fashionSqnr(fast.out), await fashionSqnr(balanced.out)];
     expect(a).toBeGreaterThan(nearest + 3);
     expect(b).toBeGreaterThan(a);
   });

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
 import { readModel } from '../../src/onnx/index.js';
 import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
-import { DEFAULT_SETTINGS, type NodeRule } from '../../src/plan/index.js';
+import { type NodeRule } from '../../src/plan/index.js';
 import {
   parsePattern,
   readSidecar,
@@ -13,33 +13,22 @@ import {
   verifySparsity,
   type SparseSolver,
 } from '../../src/solve/index.js';
+import { fashionImages, fashionRequest } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
 const folder = temporaryFolder();
 const pattern = parsePattern('2:4');
 
 function request(out: string, method: SparseSolver, weights = 'int4'): QuantizeRequest {
-  return {
-    model: 'fixtures/fashion-cnn/cnn.onnx',
-    out: join(folder, out),
-    plan: { ...DEFAULT_SETTINGS, weights, activations: 'float' },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'mse',
-    statistics: {
-      kind: 'data',
-      spec: {
-        path: 'fixtures/fashion-mnist/calibration.npz',
-        rows: [0, 128],
-        preprocess: { scale: 1 / 255, mean: 0.286, std: 0.353 },
-      },
+  return fashionRequest(
+    join(folder, out),
+    { weights },
+    {
+      statistics: { kind: 'data', spec: fashionImages('calibration', [0, 128]) },
+      solving: { effort: 'fast', sparsity: { pattern: '2:4', method } },
+      dryRun: false,
     },
-    solving: { effort: 'fast', sparsity: { pattern: '2:4', method } },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: false,
-    locked: false,
-  };
+  );
 }
 
 const meanError = ({ layers }: QuantizeResult): number =>
