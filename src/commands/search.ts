@@ -65,7 +65,7 @@ export default class Search extends BaseCommand {
       helpGroup: 'DATA',
       helpValue: 'N',
       description:
-        'Samples that sensitivities are measured on, at most a quarter of all; written models are judged on others. [default: 128]',
+        'Samples that sensitivities are measured on, at most half of all; written models are judged on others where there are enough. [default: 128]',
     }),
     weights: Flags.string({
       ...repeatable,

@@ -1,6 +1,6 @@
 /** The first half of a search: model, statistics and data opened, and the study that sensitivities are asked about. */
 import { type RangeSettings, type Statistics } from '../calibrate/index.js';
-import { FxqError, type Context, type Note } from '../core/index.js';
+import { FxqError, type Context } from '../core/index.js';
 import { openDataSet, type DataSet, type DataSpec } from '../data/index.js';
 import { opsetForSettings } from '../emit/index.js';
 import { type FitMethod } from '../formats/index.js';
@@ -24,6 +24,7 @@ import {
 } from '../search/index.js';
 import { statisticsFrom, valuesOfAnyPlan } from './calibrate.js';
 import { loadModel, type LoadedModel } from './load-model.js';
+import { shareSamples } from './share-samples.js';
 
 /** What the study of a model depends on. */
 export interface StudyRequest {
@@ -53,15 +54,6 @@ export interface OpenSearch extends OpenStudy {
 
 const BATCH = 32;
 
-/** Samples that models on trial are judged on, for each one that sensitivities are measured on. */
-const JUDGED_SHARE = 2;
-
-/** Fewer samples than this tell little about which of two models is better. */
-const FEW = 16;
-
-/** Samples that their weights are fitted to, at most: the more, the closer to the model that is written in the end. */
-const MOST_FITTED = 1024;
-
 /** Loads, calibrates, and opens the study. */
 export async function openSearch(request: StudyRequest, ctx: Context): Promise<OpenSearch> {
   const settings = { ...request.plan, nodes: [...request.plan.nodes, ...widestFormats(request.axes)] };
@@ -74,8 +66,11 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
   const statistics = await statisticsFrom(loaded, source, [...values], ctx);
   const quiet = { ...ctx, note: () => undefined };
   const whole = await openDataSet(request.data, feedInputs(loaded.model.graph), quiet);
-  const { study, judged, fit } = shareOut(whole, request.samples, request.data.kind === 'random');
-  if (judged.samples < FEW) ctx.note(fewNote(whole, judged));
+  // Random numbers are all alike.
+  const { study, judged, fit } =
+    request.data.kind === 'random'
+      ? { study: whole, judged: whole, fit: whole }
+      : shareSamples(whole, request.samples, ctx);
   const open = await openStudy(
     {
       plan: request.plan,
@@ -98,37 +93,6 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
   const { samples: _samples, ...spec } = request.data;
   const fitSpec = fit === whole ? request.data : { ...spec, only: fit.rows };
   return { ...open, loaded, statistics, judged, fitSpec };
-}
-
-/** What the samples are for. */
-interface Parts {
-  /** Weights are fitted to these. */
-  readonly fit: DataSet;
-  /** Sensitivities are measured on these. */
-  readonly study: DataSet;
-  /** Models are judged on these. */
-  readonly judged: DataSet;
-}
-
-/**
- * Losses flatter weights on the samples they were fitted to, and assignments on those they were chosen by, so these are
- * kept apart: half of the samples, a quarter, a quarter, each up to a number. Random numbers are all alike.
- */
-function shareOut(whole: DataSet, samples: number, isRandom: boolean): Parts {
-  const quarter = Math.floor(whole.samples / 4);
-  if (isRandom || quarter < whole.batchSize(1)) return { fit: whole, study: whole, judged: whole };
-  const [study, others] = whole.split(Math.min(quarter, samples));
-  const [judged, rest] = others.split(Math.min(quarter, JUDGED_SHARE * samples));
-  const [fit] = rest.split(MOST_FITTED);
-  return { study, judged, fit };
-}
-
-function fewNote(whole: DataSet, judged: DataSet): Note {
-  return {
-    level: 'warn',
-    code: 'few-samples',
-    message: `of ${whole.samples} samples, ${judged.samples} can judge assignments: which one is best is chance then; give 100 or more`,
-  };
 }
 
 /** The model at an opset that has gradients, or at the one formats need where it cannot be raised so far. */

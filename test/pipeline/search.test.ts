@@ -38,7 +38,7 @@ const request: SearchRequest = {
   sensitivity: 'measured',
   hardware: findHardware('onnxruntime-cpu'),
   budgets: [parseBudget('bits=60%@int8')],
-  maxLoss: 0.05,
+  maxLoss: 0.1,
   samples: 64,
   solving: { effort: 'fast' },
 };
@@ -57,7 +57,7 @@ describe('search', () => {
 
   it('keeps the budget and reaches the loss asked for', () => {
     expect(point('budget').costs.bits).toBeLessThanOrEqual(0.6 * (file.references.int8.bits ?? 0));
-    expect(point('floor').written).toBeLessThanOrEqual(0.05);
+    expect(point('floor').written).toBeLessThanOrEqual(0.1);
     expect(point('floor').costs.bits).toBeLessThan(file.references.int8.bits ?? 0);
   });
 
