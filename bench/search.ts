@@ -114,7 +114,7 @@ async function race(model: BenchModel, { cost, axes, uniform }: Race): Promise<v
     out: '',
     data: inFolder(folder, model.calibration),
     plan: { ...DEFAULT_SETTINGS, solver: 'descent' },
-    ranges: { method: 'minmax' },
+    ranges: { method: 'layer-error' },
     weightRange: 'mse',
     scales: { ranges: { method: 'auto' }, weightRange: 'auto' },
     axes,

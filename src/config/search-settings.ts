@@ -62,11 +62,6 @@ export function searchSettings({ config }: LoadedConfig): SearchSettings {
   const { sensitivity, hardware, budgets, samples, cache, out } = wanted;
   const plan = planSettings(config);
   const { method, ...ranges } = rangeSettings(config);
-  if (method === 'layer-error') {
-    throw new FxqError('E_CONFIG', 'a search chooses formats before layers could choose ranges', [
-      'Search with another --method; fxq quantize --from-pareto may use layer-error.',
-    ]);
-  }
   const data = checkedData(
     requireSetting(config.data, 'the data to search with', '--data PATH, or data: in the configuration'),
   );
@@ -77,7 +72,8 @@ export function searchSettings({ config }: LoadedConfig): SearchSettings {
     data,
     out: out ?? replaceEnding(model, '.pareto.json'),
     plan,
-    ranges: { ...ranges, method: method === 'auto' ? 'minmax' : method },
+    // What layers choose for themselves suits every format, and takes no trials of whole models.
+    ranges: { ...ranges, method: method === 'auto' ? 'layer-error' : method },
     weightRange: 'mse',
     scales: { ranges: rangeSettings(config), weightRange: config.quantize?.weightRange ?? 'auto' },
     axes: axesOf(wanted, plan.activations, Object.keys(floors).length > 0),

@@ -7,18 +7,27 @@ import {
   type RangeSettings,
   type Statistics,
 } from '../calibrate/index.js';
-import { FxqError, checkAbort, type Context } from '../core/index.js';
+import { FxqError, checkAbort, required, type Context } from '../core/index.js';
+import { type SolvedWeights } from '../emit/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { type Batch } from '../engine/index.js';
 import { parseFormat, type FitMethod } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
-import { guardBiases, type Plan, type PlanSettings } from '../plan/index.js';
-import { roundToNearest } from '../solve/index.js';
+import { guardBiases, type Plan, type PlanSettings, type TensorQuantization } from '../plan/index.js';
+import { isSolverName, roundToNearest, withRoundedWeights } from '../solve/index.js';
 import { type LoadedModel } from './load-model.js';
-import { meanSqnr, runModel, simulate } from './output-quality.js';
+import { hasQdqForm, meanSqnr, runModel, simulate } from './output-quality.js';
+import { solverOf, withFloatWeights } from './solve-layers.js';
 
 /** In order of preference: a later one must be better. */
 const CANDIDATES: readonly RangeMethod[] = ['minmax', 'percentile', 'mse', 'entropy', 'layer-error'];
+
+/**
+ * What competes where solvers round weights and activations have less than 8 bits. Solvers make up for most of what is
+ * clipped, not for coarse steps; unsolved trials see both alike, and would choose too wide.
+ */
+const NARROW_CANDIDATES: readonly RangeMethod[] = ['mse', 'layer-error'];
+
 const SAMPLES = 64;
 const BATCH = 8;
 
@@ -35,7 +44,11 @@ export interface ResolvedRanges {
   readonly weightRange: FitMethod;
 }
 
+/** What of a model a trial quantizes. */
+type Side = 'both' | 'weights' | 'activations';
+
 export interface Trial {
+  readonly side: Side;
   readonly method: RangeMethod;
   readonly weightRange: FitMethod;
   /** Mean over the outputs of the signal-to-noise ratio against the float model, in dB. */
@@ -49,9 +62,12 @@ export interface Choice extends ResolvedRanges {
 }
 
 /**
- * Settles what was left to measurement: first how weight scales are chosen, with nothing clipped, then the range method,
- * then the other way to choose weight scales once more. Only calibration samples are looked at, so held-out figures stay
- * honest.
+ * Settles what was left to measurement. Only calibration samples are looked at, so held-out figures stay honest.
+ *
+ * Where weights are rounded to nearest: first how their scales are chosen, with nothing clipped, then the range method,
+ * then the other way to choose weight scales once more. Where solvers round them, weights and activations are tried
+ * apart: few bits rounded to nearest lose so much that the ranges of activations could not be told apart, and solvers do
+ * not lose it.
  *
  * @param spec calibration data; without it `auto` means `minmax` and `range`, and a note says so
  * @throws FxqError E_USAGE for `layer-error` without data
@@ -74,34 +90,85 @@ export async function chooseRanges(
     candidate === 'layer-error' ? layered() : Promise.resolve(skeleton);
   if (method !== 'auto' && weightRange !== 'auto')
     return { ranges: { ...rest, method }, weightRange, trials: [], plan: await planFor(method) };
-  const methods = method === 'auto' ? CANDIDATES : [method];
-  const [first, ...others] = methods as [RangeMethod, ...RangeMethod[]];
-  const ways: readonly FitMethod[] = weightRange === 'auto' ? ['range', 'mse'] : [weightRange];
-  const progress = ctx.start('Choosing range methods', methods.length + 2 * (ways.length - 1));
-  const measure = await createMeasure(loaded, statistics, rest, samples, ctx);
-  const trials: Trial[] = [];
-  const run = async (candidate: RangeMethod, weights: FitMethod): Promise<void> => {
-    if (trials.some((t) => t.method === candidate && t.weightRange === weights)) return;
-    checkAbort(ctx);
-    const sqnr = await measure(await planFor(candidate), candidate, weights);
-    trials.push({ method: candidate, weightRange: weights, sqnr });
-    progress.update(trials.length);
+  const isSolved = (name: string): boolean => {
+    const weight = skeleton.weights[name];
+    return weight !== undefined && isNarrow(weight) && isSolverName(solverOf(skeleton, name, true));
   };
-  for (const way of ways) await run(first, way);
-  const { weightRange: leading } = bestOf(trials);
-  for (const candidate of others) await run(candidate, leading);
-  for (const way of ways) await run(bestOf(trials).method, way);
-  const best = bestOf(trials);
-  const tried = trials.map(
-    (t) => `${t.method}${t.weightRange === 'mse' ? ', weights mse' : ''} ${t.sqnr.toFixed(1)} dB`,
+  const isApart = Object.keys(skeleton.weights).some(isSolved) && hasQdqForm(skeleton);
+  const methods = method === 'auto' ? methodsFor(skeleton, isApart) : [method];
+  const ways: readonly FitMethod[] = weightRange === 'auto' ? ['range', 'mse'] : [weightRange];
+  const measure = await createMeasure(loaded, statistics, { settings: rest, samples, isSolved }, ctx);
+  const most = methods.length + (isApart ? ways.length : 2 * (ways.length - 1));
+  const progress = ctx.start('Choosing range methods', most);
+  const trials: Trial[] = [];
+  const run: RunTrial = async (side, candidate, way) => {
+    const known = trials.find((t) => t.side === side && t.method === candidate && t.weightRange === way);
+    if (known !== undefined) return known;
+    checkAbort(ctx);
+    const sqnr = await measure[side](await planFor(candidate), candidate, way);
+    const trial = { side, method: candidate, weightRange: way, sqnr };
+    progress.update(trials.push(trial));
+    return trial;
+  };
+  const best = await (isApart ? bestApart : bestTogether)(methods, ways, run);
+  progress.finish(
+    `Ranges by ${best.method}, weight scales by ${best.weightRange} (${trials.map(describeTrial).join('; ')})`,
   );
-  progress.finish(`Ranges by ${best.method}, weight scales by ${best.weightRange} (${tried.join('; ')})`);
   return {
     ranges: { ...rest, method: best.method },
     weightRange: best.weightRange,
     trials,
     plan: await planFor(best.method),
   };
+}
+
+/** Methods that compete. */
+function methodsFor({ activations }: Plan, isApart: boolean): readonly RangeMethod[] {
+  return isApart && Object.values(activations).some(isNarrow) ? NARROW_CANDIDATES : CANDIDATES;
+}
+
+/** At 8 bits, rounding to nearest loses about as little as a solver. */
+function isNarrow({ format }: TensorQuantization): boolean {
+  return parseFormat(format).bits < 8;
+}
+
+/** Runs a trial, each once. */
+type RunTrial = (side: Side, method: RangeMethod, weightRange: FitMethod) => Promise<Trial>;
+
+async function bestTogether(
+  methods: readonly RangeMethod[],
+  ways: readonly FitMethod[],
+  run: RunTrial,
+): Promise<Trial> {
+  const first = required(methods[0], 'a range method');
+  let best = await bestOf(ways, (way) => run('both', first, way));
+  const { weightRange } = best;
+  best = await bestOf(methods, (method) => run('both', method, weightRange));
+  const { method } = best;
+  return bestOf([best.weightRange, ...ways], (way) => run('both', method, way));
+}
+
+async function bestApart(
+  methods: readonly RangeMethod[],
+  ways: readonly FitMethod[],
+  run: RunTrial,
+): Promise<Trial> {
+  const first = required(methods[0], 'a range method');
+  const { weightRange } = await bestOf(ways, (way) => run('weights', first, way));
+  return bestOf(methods, (method) => run('activations', method, weightRange));
+}
+
+/** The first of the best, run in order. */
+async function bestOf<T>(options: readonly T[], run: (option: T) => Promise<Trial>): Promise<Trial> {
+  const trials: Trial[] = [];
+  for (const option of options) trials.push(await run(option));
+  return trials.reduce((a, b) => (b.sqnr > a.sqnr ? b : a));
+}
+
+function describeTrial({ side, method, weightRange, sqnr }: Trial): string {
+  const both = weightRange === 'mse' ? `${method}, weights mse` : method;
+  const what = { both, weights: `weights ${weightRange}`, activations: method }[side];
+  return `${what} ${sqnr.toFixed(1)} dB`;
 }
 
 /** What can be settled from statistics alone. */
@@ -146,28 +213,41 @@ export function unmeasuredWeightRange(format: string): FitMethod {
   return format === 'float' || parseFormat(format).bits >= 8 ? 'range' : 'mse';
 }
 
-function bestOf(trials: readonly Trial[]): Trial {
-  return trials.reduce((a, b) => (b.sqnr > a.sqnr ? b : a));
+/** Quantizes a plan, or one side of it, with given methods, and says how close the outputs come. */
+type Measure = (plan: Plan, method: RangeMethod, weightRange: FitMethod) => Promise<number>;
+
+interface Setting {
+  readonly settings: Omit<RangeSettings, 'method'>;
+  readonly samples: Samples;
+  /** Weights that a solver rounds; on the side of activations, they stay float. */
+  isSolved(weight: string): boolean;
 }
 
-/** A function that quantizes a plan with given methods and says how close the outputs come. */
 async function createMeasure(
   loaded: Pick<LoadedModel, 'model' | 'types'>,
   statistics: Statistics,
-  settings: Omit<RangeSettings, 'method'>,
-  { batches, carry }: Samples,
+  { settings, samples: { batches, carry }, isSolved }: Setting,
   ctx: Context,
-): Promise<(plan: Plan, method: RangeMethod, weightRange: FitMethod) => Promise<number>> {
+): Promise<Record<Side, Measure>> {
   const { model } = loaded;
   const reference = await runModel(model, batches, carry, ctx);
   const quiet = { ...ctx, note: () => undefined };
-  return async (skeleton, method, weightRange) => {
-    const ranged = assignRanges(skeleton, statistics, { ...settings, method }, quiet);
-    const plan = guardBiases(ranged, model.graph);
-    const weights = roundToNearest(model.graph, plan, weightRange);
-    const candidate = await simulate(loaded, plan, weights);
-    return meanSqnr(reference, await runModel(candidate, batches, carry, ctx));
+  const models: Record<Side, (plan: Plan, weights: SolvedWeights) => Model | Promise<Model>> = {
+    both: (plan, weights) => simulate(loaded, plan, weights),
+    weights: (plan, weights) => withRoundedWeights(model, plan, weights, () => true),
+    activations: (plan, weights) =>
+      withRoundedWeights(withFloatWeights(model, plan), plan, weights, (weight) => !isSolved(weight)),
   };
+  const measureOf =
+    (side: Side): Measure =>
+    async (skeleton, method, weightRange) => {
+      const ranged = assignRanges(skeleton, statistics, { ...settings, method }, quiet);
+      const plan = guardBiases(ranged, model.graph);
+      const weights = roundToNearest(model.graph, plan, weightRange);
+      const candidate = await models[side](plan, weights);
+      return meanSqnr(reference, await runModel(candidate, batches, carry, ctx));
+    };
+  return { both: measureOf('both'), weights: measureOf('weights'), activations: measureOf('activations') };
 }
 
 /** Samples that methods are compared on. */

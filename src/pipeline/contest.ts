@@ -7,10 +7,11 @@
  */
 import { checkAbort, required, type Context } from '../core/index.js';
 import {
-  WORTH_A_CHANGE,
   allocate,
   allocationGroups,
   assignmentOf,
+  bestBeyondChance,
+  combineLosses,
   uniformWithin,
   type Allocation,
   type Contender,
@@ -19,6 +20,7 @@ import {
   type Group,
   type Limit,
   type MissingSensitivity,
+  type LossBySample,
   type SearchSpace,
   type Sensitivity,
 } from '../search/index.js';
@@ -28,6 +30,9 @@ import { type WrittenLoss } from './written-loss.js';
 
 /** Estimates that compete with measured losses; importance ranks layers too poorly (bench/sensitivity). */
 const ESTIMATES: ReadonlySet<string> = new Set(['gram', 'hessian']);
+
+/** What the contender by the losses of the search's own sensitivity and of `gram` together is called. */
+const COMBINED = 'combined';
 
 /** What the contender of one format everywhere is called. */
 const UNIFORM = 'uniform';
@@ -55,9 +60,12 @@ export function contestTables(
     .filter((other) => 'loss' in other)
     // Gradients may overflow where the network itself does not.
     .filter(({ method, loss }) => ESTIMATES.has(method) && loss.flat().every(Number.isFinite));
-  return new Map(
+  const tables = new Map(
     [sensitivity, ...answers].map((s): [string, readonly Group[]] => [s.method, allocationGroups(space, s)]),
   );
+  const [own, gram] = [tables.get(sensitivity.method), tables.get('gram')];
+  if (own !== undefined && gram !== undefined && own !== gram) tables.set(COMBINED, combineLosses(own, gram));
+  return tables;
 }
 
 /**
@@ -101,7 +109,10 @@ export async function contestWithin(
     const { loss, steady } = required(losses.get(keyOf(allocation)), from);
     return { from, written: loss, steady };
   });
-  const best = bestOf(contenders);
+  const best = bestOf(
+    contenders.map(({ from }) => from),
+    found.map(({ allocation }) => losses.get(keyOf(allocation))?.samples ?? []),
+  );
   const { allocation, groups: by } = required(found[best], 'a contender');
   const { from, written } = required(contenders[best], 'a contender');
   return { ...allocation, groups: by, written, contest: { taken: from, contenders } };
@@ -109,14 +120,15 @@ export async function contestWithin(
 
 const keyOf = ({ choice }: Allocation): string => choice.join();
 
-/** The least loss, from the uniform format on if that takes part; a difference that chance makes does not count. */
-function bestOf(contenders: readonly Contender[]): number {
-  const steadyOf = (i: number): number => required(contenders[i], 'a contender').steady;
-  return contenders.reduce(
-    (best, { steady }, i) => (steady < (1 - WORTH_A_CHANGE) * steadyOf(best) ? i : best),
-    Math.max(
-      contenders.findIndex(({ from }) => from === UNIFORM),
-      0,
-    ),
-  );
+/** Contenders that have to be beaten, in this order, by more than chance. */
+const INCUMBENTS: readonly string[] = [UNIFORM, COMBINED];
+
+/** The least loss; where chance decides, the uniform format, or what comes nearest to it in trust. */
+function bestOf(names: readonly string[], losses: readonly LossBySample[]): number {
+  const rank = (i: number): number => {
+    const place = INCUMBENTS.indexOf(names[i] ?? '');
+    return place < 0 ? INCUMBENTS.length : place;
+  };
+  const order = names.map((_, i) => i).sort((a, b) => rank(a) - rank(b) || a - b);
+  return required(order[bestBeyondChance(order.map((i) => losses[i] ?? []))], 'a contender');
 }

@@ -126,7 +126,7 @@ function partOf(spec: DataSpec): DataSpec {
 }
 
 /** The solver of a weight once `auto` is settled. */
-function solverOf(plan: Plan, weight: string, hasData: boolean): string {
+export function solverOf(plan: Plan, weight: string, hasData: boolean): string {
   const quantization = plan.weights[weight];
   if (quantization === undefined) return 'nearest';
   const { solver, format } = quantization;

@@ -8,6 +8,7 @@ import {
   hasAveragedCurvature,
   sampleLosses,
   type Assignment,
+  type LossBySample,
 } from '../search/index.js';
 import { type Tensor } from '../tensor/index.js';
 import { type OpenSearch } from './open-search.js';
@@ -22,6 +23,8 @@ export interface WrittenLoss {
   readonly loss: number;
   /** What models are compared by: the loss, or where it is possible one that few samples tell better. */
   readonly steady: number;
+  /** The latter by sample. */
+  readonly samples: LossBySample;
 }
 
 /** Runs written models. */
@@ -61,8 +64,8 @@ export function writtenLoss(
       losses.push(...sampleLosses(kind, a, b));
       if (averaged !== undefined) steady.push(...curvatureLosses(kind, averaged, a, b));
     }
-    const loss = mean(losses);
-    return { loss, steady: averaged === undefined ? loss : mean(steady) };
+    const samples = averaged === undefined ? losses : steady;
+    return { loss: mean(losses), steady: mean(samples), samples };
   };
 }
 

@@ -31,7 +31,14 @@ export {
   sensitivityTable,
 } from './pareto-table.js';
 export { averageCurvature, curvatureLosses, hasAveragedCurvature } from './averaged-curvature.js';
-export { uniformWithin, type Contender, type ContestResult } from './contenders.js';
+export {
+  bestBeyondChance,
+  combineLosses,
+  uniformWithin,
+  type Contender,
+  type ContestResult,
+  type LossBySample,
+} from './contenders.js';
 export { openStudy, type OpenStudy, type StudySettings } from './open-study.js';
 export { createRealizer, type RealizeSettings } from './realize.js';
 export { simulate, type ActivationGrid, type Realization } from './simulate.js';
@@ -50,7 +57,6 @@ export {
   type SearchSpace,
 } from './space.js';
 export {
-  WORTH_A_CHANGE,
   allocateVerified,
   cheapestWithin,
   verify,

@@ -50,6 +50,9 @@ export interface OpenStudy {
   readonly space: SearchSpace;
 }
 
+/** Samples that ranges by layer error look at. */
+const RANGING_SAMPLES = 64;
+
 /**
  * Opens a study.
  *
@@ -95,7 +98,11 @@ export async function openStudy(settings: StudySettings, ctx: Context): Promise<
   for await (const batch of data.batches(settings.batch)) batches.push(batch);
   const output = settings.output ?? required(model.graph.outputs[0], 'an output').name;
   const reference = await outputsOf(model, batches, output, ctx);
-  const realize = createRealizer({ ...settings, ...(moments === undefined ? {} : { moments }) }, ctx);
+  const ranging = settings.ranges.method === 'layer-error' ? await firstBatches(fitData, settings.batch) : [];
+  const realize = createRealizer(
+    { ...settings, batches: ranging, ...(moments === undefined ? {} : { moments }) },
+    ctx,
+  );
   const loss = settings.loss ?? chooseLoss(required(reference[0], 'a sample'));
   const key = hashValue({
     model: hashModel(model),
@@ -128,4 +135,11 @@ function offers({
     return nodes.has(node);
   };
   return (layer): LayerCandidate[] => candidatesFor(layer, perLayer[layer.node] ?? axes, allows);
+}
+
+async function firstBatches(data: DataSet, size: number): Promise<Batch[]> {
+  const batches: Batch[] = [];
+  for await (const batch of data.batches(size, 0, Math.min(RANGING_SAMPLES, data.samples)))
+    batches.push(batch);
+  return batches;
 }

@@ -1,6 +1,7 @@
 /** Candidates as numbers: weights as a solver would leave them, grids of inputs as calibration would choose them. */
-import { assignRanges, type RangeSettings, type Statistics } from '../calibrate/index.js';
+import { assignRanges, rangesByLayerError, type RangeSettings, type Statistics } from '../calibrate/index.js';
 import { FxqError, assert, required, type Context } from '../core/index.js';
+import { NO_CARRY, type Batch } from '../engine/index.js';
 import { dequantize as valuesOf, parseFormat, type FitMethod } from '../formats/index.js';
 import { loadTensor, type Model, type TensorType } from '../onnx/index.js';
 import {
@@ -56,6 +57,8 @@ export interface RealizeSettings {
   readonly weightRange: FitMethod;
   /** Needed where a candidate rounds its input. */
   readonly statistics?: Statistics;
+  /** Samples that show what layers make of ranges; needed where these choose them (`layer-error`). */
+  readonly batches?: readonly Batch[];
   /** Needed where a solver looks at inputs. */
   readonly moments?: ReadonlyMap<WeightedLayer, SplitMoments>;
 }
@@ -63,23 +66,26 @@ export interface RealizeSettings {
 /** Makes each candidate's numbers once and remembers them. */
 export function createRealizer(settings: RealizeSettings, ctx: Context): Realize {
   const weights = new Map<string, Promise<WeightValues>>();
-  const plans = new Map<string, Plan>();
+  const plans = new Map<string, Promise<Plan>>();
+  const planOf = (format: string): Promise<Plan> => {
+    const plan = plans.get(format) ?? planFor(settings, format, ctx);
+    plans.set(format, plan);
+    return plan;
+  };
   return async (layer, candidate) => {
     const key = `${layer.layer.weight} ${candidateId({ ...candidate, activations: 'float' })}`;
     const weight = weights.get(key) ?? solveWeight(settings, layer, candidate, ctx);
     weights.set(key, weight);
-    const activation = activationGrid(settings, plans, layer, candidate.activations, ctx);
+    const activation = await activationGrid(planOf, layer, candidate.activations);
     return { ...(await weight), ...(activation === undefined ? {} : { activation }) } satisfies Realization;
   };
 }
 
-function activationGrid(
-  { model, types, plan: settings, statistics, ranges }: RealizeSettings,
-  plans: Map<string, Plan>,
+async function activationGrid(
+  planOf: (format: string) => Promise<Plan>,
   { layer }: SearchLayer,
   format: string,
-  ctx: Context,
-): ActivationGrid | undefined {
+): Promise<ActivationGrid | undefined> {
   if (format === 'float' || layer.patches.kind === 'lookup') return undefined;
   const { low, high, integer } = parseFormat(format);
   if (!integer)
@@ -88,18 +94,27 @@ function activationGrid(
       `a search cannot round activations to ${format}`,
       'Offer integer formats.',
     );
-  let plan = plans.get(format);
-  if (plan === undefined) {
-    assert(statistics !== undefined, 'candidates round activations, but there are no statistics');
-    const skeleton = planQuantization(model, types, { ...settings, activations: format });
-    plan = assignRanges(skeleton, statistics, ranges, ctx);
-    plans.set(format, plan);
-  }
+  const plan = await planOf(format);
   const id = plan.nodes[layer.node.name]?.inputs[layer.node.inputs.indexOf(layer.input)];
   const activation = plan.activations[id ?? ''];
   if (activation === undefined) return undefined;
   const scale = required(activation.scale[0], `the scale of ${id}`);
   return { scale, zeroPoint: activation.zeroPoint[0] ?? 0, low, high };
+}
+
+/** All activations in one format, with their ranges. */
+async function planFor(
+  { model, types, plan: settings, statistics, ranges, batches = [] }: RealizeSettings,
+  format: string,
+  ctx: Context,
+): Promise<Plan> {
+  assert(statistics !== undefined, 'candidates round activations, but there are no statistics');
+  const skeleton = planQuantization(model, types, { ...settings, activations: format });
+  const chosen =
+    ranges.method === 'layer-error'
+      ? await rangesByLayerError(model, skeleton, statistics, batches, NO_CARRY, ctx)
+      : skeleton;
+  return assignRanges(chosen, statistics, ranges, ctx);
 }
 
 type WeightValues = Pick<Realization, 'weight' | 'solved'>;

@@ -16,7 +16,7 @@ export type Judge = (assignment: Assignment) => Promise<number>;
 export type Remeasure = (assignment: Assignment) => Promise<readonly (readonly number[])[]>;
 
 /** Another assignment must lower the loss by this share: less is within what the choice of samples does. */
-export const WORTH_A_CHANGE = 0.02;
+const WORTH_A_CHANGE = 0.02;
 
 export interface Verified extends Allocation {
   /** What the additive model says. */

@@ -1,13 +1,13 @@
 /** Ranges by layer error: outliers that layers do not look at are cut off, outliers they look at are kept. */
 import { describe, expect, it } from 'vitest';
-import { rangesByLayerError, type Statistics } from '../../src/calibrate/index.js';
-import { addElements, addExtremes, emptySketch } from '../../src/calibrate/sketch.js';
+import { rangesByLayerError } from '../../src/calibrate/index.js';
 import { createContext, createRng } from '../../src/core/index.js';
 import { inferValueTypes } from '../../src/engine/index.js';
 import { type Model } from '../../src/onnx/index.js';
 import { DEFAULT_SETTINGS, planQuantization, type Plan } from '../../src/plan/index.js';
 import { tensor, type Tensor } from '../../src/tensor/index.js';
 import { model } from '../helpers/model.js';
+import { statisticsOf } from './sketches.js';
 
 /** A product that sees channel 0, where outliers are, with a weight or without. */
 const reading = (weight: number): Model => model`
@@ -21,20 +21,6 @@ function samples(outlier: number): Tensor {
   const rng = createRng(2);
   const values = Float32Array.from({ length: 4096 }, (_, i) => (i % 512 === 0 ? outlier : 1) * rng.normal());
   return tensor('float32', [1024, 4], values);
-}
-
-function statisticsOf(x: Tensor): Statistics {
-  const sketch = emptySketch('x');
-  addElements(sketch, x.data as Float32Array);
-  for (const side of ['min', 'max'] as const) addExtremes(sketch, side, x.data as Float32Array, 1);
-  return {
-    modelHash: '',
-    dataHash: '',
-    synthetic: false,
-    samples: 1,
-    elementsPerSample: Infinity,
-    tensors: new Map([['x', sketch]]),
-  };
 }
 
 async function choose(source: Model, x: Tensor, activations = 'uint8'): Promise<Plan> {

@@ -13,9 +13,9 @@ function settingsOf(text: string): ReturnType<typeof searchSettings> {
 }
 
 describe('searchSettings', () => {
-  it('measure by a range method that looks at no layers, and leave scales of what is written to measurement', () => {
+  it('measure with ranges that layers choose, and leave scales of what is written to measurement', () => {
     const { ranges, weightRange, scales } = settingsOf('');
-    expect([ranges.method, weightRange]).toEqual(['minmax', 'mse']);
+    expect([ranges.method, weightRange]).toEqual(['layer-error', 'mse']);
     expect(scales).toEqual({ ranges: { method: 'auto' }, weightRange: 'auto' });
   });
 

@@ -17,7 +17,11 @@ async function share(count: number, samples: number, batch: number | 'N' = 'N'):
   return { ...shared, notes };
 }
 
-const sizes = ({ fit, study, judged }: SharedSamples): number[] => [fit.samples, study.samples, judged.samples];
+const sizes = ({ fit, study, judged }: SharedSamples): number[] => [
+  fit.samples,
+  study.samples,
+  judged.samples,
+];
 
 const common = (a: SharedSamples['fit'], b: SharedSamples['fit']): number =>
   a.rows.filter((row) => b.rows.includes(row)).length;

@@ -11,6 +11,8 @@ import {
 import { collectMoments, parsePattern, countPattern } from '../../src/solve/index.js';
 import { groupingOf } from '../../src/solve/round-to-nearest.js';
 import { inferValueTypes, NO_CARRY } from '../../src/engine/index.js';
+import { tensor } from '../../src/tensor/index.js';
+import { statisticsOf } from '../calibrate/sketches.js';
 import { model } from '../helpers/model.js';
 import { samplesOf } from './study.js';
 
@@ -133,5 +135,45 @@ describe('createRealizer', () => {
     await expect(realize(layers[0]!, candidate('int8', { activations: 'e4m3' }))).rejects.toThrowError(
       'round activations to e4m3',
     );
+  });
+
+  test('layers choose the ranges of inputs, for each format', async () => {
+    const source = model`
+      opset 21
+      (float32[N,4] x) => (float32[N,2] y) {
+        w: float32[4,2] = {0, 0, 1, -1, 0.5, 1, -1, 0.3}
+        y = [p] MatMul(x, w)
+      }`;
+    const rng = ctx.rng.fork('inputs');
+    // Outliers where the layer does not look.
+    const x = tensor(
+      'float32',
+      [1024, 4],
+      Float32Array.from({ length: 4096 }, (_, i) => (i % 512 === 0 ? 50 : 1) * rng.normal()),
+    );
+    const types = await inferValueTypes(source);
+    const [layer] = searchLayers(source, types, planQuantization(source, types, DEFAULT_SETTINGS));
+    const steps = async (method: 'minmax' | 'layer-error'): Promise<number[]> => {
+      const realize = createRealizer(
+        {
+          model: source,
+          types,
+          plan: DEFAULT_SETTINGS,
+          ranges: { method },
+          weightRange: 'mse',
+          statistics: statisticsOf(x),
+          batches: [{ first: 0, count: 1024, inputs: new Map([['x', x]]) }],
+        },
+        ctx,
+      );
+      const grids = [];
+      for (const activations of ['uint8', 'uint4'])
+        grids.push((await realize(layer!, candidate('int8', { activations }))).activation?.scale ?? NaN);
+      return grids;
+    };
+    const [whole, cut] = [await steps('minmax'), await steps('layer-error')];
+    expect(cut[0]).toBeLessThan((whole[0] ?? NaN) / 4);
+    // Coarse steps pay for more clipping.
+    expect((cut[1] ?? NaN) / (whole[1] ?? NaN)).toBeLessThan((cut[0] ?? NaN) / (whole[0] ?? NaN));
   });
 });
