@@ -31,6 +31,8 @@ const KEYS: FlagKeys = {
 };
 
 const repeatable = { multiple: true, multipleNonGreedy: true } as const;
+/** `int8,int4`, or the flag twice. */
+const list = { ...repeatable, delimiter: ',' } as const;
 
 export default class Search extends BaseCommand {
   static override summary = 'Search mixed precision: the Pareto front of loss against size and work.';
@@ -68,27 +70,27 @@ export default class Search extends BaseCommand {
         'Samples that sensitivities are measured on, at most half of all; written models are judged on others where there are enough. [default: 128]',
     }),
     weights: Flags.string({
-      ...repeatable,
+      ...list,
       helpValue: 'FORMAT',
-      description: 'A weight format to offer. Repeatable. [default: int8, int6, int4, int2]',
+      description: 'Weight formats to offer, such as int8,int4. Repeatable. [default: int8, int6, int4, int2]',
     }),
     activations: Flags.string({
-      ...repeatable,
+      ...list,
       helpValue: 'FORMAT',
-      description: 'An activation format to offer. Repeatable. [default: that of the preset]',
+      description: 'Activation formats to offer. Repeatable. [default: that of the preset]',
     }),
     granularity: Flags.string({
-      ...repeatable,
+      ...list,
       helpValue: 'KIND',
       description: 'Weights that share a scale: channel, tensor or block:N. Repeatable. [default: channel]',
     }),
     sparsity: Flags.string({
-      ...repeatable,
+      ...list,
       helpValue: 'N:M',
-      description: 'A pattern to offer beside dense weights, such as 2:4 or 4:8. Repeatable.',
+      description: 'Patterns to offer beside dense weights, such as 2:4 or 4:8. Repeatable.',
     }),
     solver: Flags.string({
-      ...repeatable,
+      ...list,
       helpValue: 'NAME',
       description:
         'How candidates are rounded: auto, nearest, gptq, descent …; joint, sparsegpt, wanda or magnitude for sparse ' +

@@ -81,16 +81,7 @@ it('is a rule of the configuration', async () => {
 });
 
 it('is a candidate of searches, by the bytes of codes, words and scales', async () => {
-  const flags = [
-    '--weights',
-    'int8',
-    '--weights',
-    'vector4d2',
-    '--activations',
-    'float',
-    '--budget',
-    'size=30%',
-  ];
+  const flags = ['--weights', 'int8,vector4d2', '--activations', 'float', '--budget', 'size=30%'];
   const out = at('pareto.json');
   const found = await runCommand(
     Search,
