@@ -1,6 +1,5 @@
 /** `auto` settings: the range methods whose quantized model comes closest to the float one on calibration samples. */
 import {
-  assignRanges,
   rangesByLayerError,
   type RangeChoice,
   type RangeMethod,
@@ -8,16 +7,15 @@ import {
   type Statistics,
 } from '../calibrate/index.js';
 import { FxqError, checkAbort, required, type Context } from '../core/index.js';
-import { type SolvedWeights } from '../emit/index.js';
-import { openDataSet, type DataSpec } from '../data/index.js';
-import { type Batch } from '../engine/index.js';
+import { type DataSpec } from '../data/index.js';
 import { parseFormat, type FitMethod } from '../formats/index.js';
-import { feedInputs, type Model } from '../onnx/index.js';
-import { guardBiases, type Plan, type PlanSettings, type TensorQuantization } from '../plan/index.js';
-import { isSolverName, roundToNearest, withRoundedWeights } from '../solve/index.js';
+import { type Model } from '../onnx/index.js';
+import { type Plan, type PlanSettings, type TensorQuantization } from '../plan/index.js';
+import { isSolverName } from '../solve/index.js';
 import { type LoadedModel } from './load-model.js';
-import { hasQdqForm, meanSqnr, runModel, simulate } from './output-quality.js';
-import { solverOf, withFloatWeights } from './solve-layers.js';
+import { hasQdqForm } from './output-quality.js';
+import { createMeasure, openRangeSamples, type RangeSamples, type Side } from './range-trials.js';
+import { solverOf } from './solve-layers.js';
 
 /** In order of preference: a later one must be better. */
 const CANDIDATES: readonly RangeMethod[] = ['minmax', 'percentile', 'mse', 'entropy', 'layer-error'];
@@ -27,9 +25,6 @@ const CANDIDATES: readonly RangeMethod[] = ['minmax', 'percentile', 'mse', 'entr
  * clipped, not for coarse steps; unsolved trials see both alike, and would choose too wide.
  */
 const NARROW_CANDIDATES: readonly RangeMethod[] = ['mse', 'layer-error'];
-
-const SAMPLES = 64;
-const BATCH = 8;
 
 /** How ranges are chosen, or `auto` for either. */
 export interface RangeWishes {
@@ -43,9 +38,6 @@ export interface ResolvedRanges {
   readonly ranges: RangeSettings;
   readonly weightRange: FitMethod;
 }
-
-/** What of a model a trial quantizes. */
-type Side = 'both' | 'weights' | 'activations';
 
 export interface Trial {
   readonly side: Side;
@@ -84,7 +76,7 @@ export async function chooseRanges(
   const { weightRange } = wishes;
   const { model } = loaded;
   if (spec === undefined) return withoutData(skeleton, wishes, ctx);
-  const samples = await firstBatches(model, spec, ctx);
+  const samples = await openRangeSamples(model, spec, ctx);
   const layered = once(() => planByLayers(model, skeleton, statistics, samples, ctx));
   const planFor = (candidate: RangeMethod): Promise<Plan> =>
     candidate === 'layer-error' ? layered() : Promise.resolve(skeleton);
@@ -201,7 +193,7 @@ function planByLayers(
   model: Model,
   skeleton: Plan,
   statistics: Statistics,
-  { batches, carry }: Samples,
+  { batches, carry }: RangeSamples,
   ctx: Context,
 ): Promise<Plan> {
   const half = batches.slice(0, Math.max(1, Math.ceil(batches.length / 2)));
@@ -211,54 +203,4 @@ function planByLayers(
 /** Clipping pays where steps are coarse; at 8 bits, the largest weights matter more. */
 export function unmeasuredWeightRange(format: string): FitMethod {
   return format === 'float' || parseFormat(format).bits >= 8 ? 'range' : 'mse';
-}
-
-/** Quantizes a plan, or one side of it, with given methods, and says how close the outputs come. */
-type Measure = (plan: Plan, method: RangeMethod, weightRange: FitMethod) => Promise<number>;
-
-interface Setting {
-  readonly settings: Omit<RangeSettings, 'method'>;
-  readonly samples: Samples;
-  /** Weights that a solver rounds; on the side of activations, they stay float. */
-  isSolved(weight: string): boolean;
-}
-
-async function createMeasure(
-  loaded: Pick<LoadedModel, 'model' | 'types'>,
-  statistics: Statistics,
-  { settings, samples: { batches, carry }, isSolved }: Setting,
-  ctx: Context,
-): Promise<Record<Side, Measure>> {
-  const { model } = loaded;
-  const reference = await runModel(model, batches, carry, ctx);
-  const quiet = { ...ctx, note: () => undefined };
-  const models: Record<Side, (plan: Plan, weights: SolvedWeights) => Model | Promise<Model>> = {
-    both: (plan, weights) => simulate(loaded, plan, weights),
-    weights: (plan, weights) => withRoundedWeights(model, plan, weights, () => true),
-    activations: (plan, weights) =>
-      withRoundedWeights(withFloatWeights(model, plan), plan, weights, (weight) => !isSolved(weight)),
-  };
-  const measureOf =
-    (side: Side): Measure =>
-    async (skeleton, method, weightRange) => {
-      const ranged = assignRanges(skeleton, statistics, { ...settings, method }, quiet);
-      const plan = guardBiases(ranged, model.graph);
-      const weights = roundToNearest(model.graph, plan, weightRange);
-      const candidate = await models[side](plan, weights);
-      return meanSqnr(reference, await runModel(candidate, batches, carry, ctx));
-    };
-  return { both: measureOf('both'), weights: measureOf('weights'), activations: measureOf('activations') };
-}
-
-/** Samples that methods are compared on. */
-interface Samples {
-  readonly batches: readonly Batch[];
-  readonly carry: ReadonlyMap<string, string>;
-}
-
-async function firstBatches(model: Model, spec: DataSpec, ctx: Context): Promise<Samples> {
-  const data = await openDataSet(spec, feedInputs(model.graph), { ...ctx, note: () => undefined });
-  const batches: Batch[] = [];
-  for await (const batch of data.batches(BATCH, 0, Math.min(SAMPLES, data.samples))) batches.push(batch);
-  return { batches, carry: data.carry };
 }
