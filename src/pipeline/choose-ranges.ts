@@ -21,10 +21,10 @@ import { solverOf } from './solve-layers.js';
 const CANDIDATES: readonly RangeMethod[] = ['minmax', 'percentile', 'mse', 'entropy', 'layer-error'];
 
 /**
- * What competes where solvers round weights and activations have less than 8 bits. Solvers make up for most of what is
- * clipped, not for coarse steps; unsolved trials see both alike, and would choose too wide.
+ * What competes where solvers round weights. They make up for most of what is clipped, not for coarse steps; unsolved
+ * trials see both alike, and would choose too wide.
  */
-const NARROW_CANDIDATES: readonly RangeMethod[] = ['mse', 'layer-error'];
+const SOLVED_CANDIDATES: readonly RangeMethod[] = ['mse', 'layer-error'];
 
 /** How ranges are chosen, or `auto` for either. */
 export interface RangeWishes {
@@ -87,7 +87,8 @@ export async function chooseRanges(
     return weight !== undefined && isNarrow(weight) && isSolverName(solverOf(skeleton, name, true));
   };
   const isApart = Object.keys(skeleton.weights).some(isSolved) && hasQdqForm(skeleton);
-  const methods = method === 'auto' ? methodsFor(skeleton, isApart) : [method];
+  const candidates = isApart ? SOLVED_CANDIDATES : CANDIDATES;
+  const methods = method === 'auto' ? candidates : [method];
   const ways: readonly FitMethod[] = weightRange === 'auto' ? ['range', 'mse'] : [weightRange];
   const measure = await createMeasure(loaded, statistics, { settings: rest, samples, isSolved }, ctx);
   const most = methods.length + (isApart ? ways.length : 2 * (ways.length - 1));
@@ -112,11 +113,6 @@ export async function chooseRanges(
     trials,
     plan: await planFor(best.method),
   };
-}
-
-/** Methods that compete. */
-function methodsFor({ activations }: Plan, isApart: boolean): readonly RangeMethod[] {
-  return isApart && Object.values(activations).some(isNarrow) ? NARROW_CANDIDATES : CANDIDATES;
 }
 
 /** At 8 bits, rounding to nearest loses about as little as a solver. */
