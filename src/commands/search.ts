@@ -72,7 +72,8 @@ export default class Search extends BaseCommand {
     weights: Flags.string({
       ...list,
       helpValue: 'FORMAT',
-      description: 'Weight formats to offer, such as int8,int4. Repeatable. [default: int8, int6, int4, int2]',
+      description:
+        'Weight formats to offer, such as int8,int4. Repeatable. [default: int8, int6, int4, int2]',
     }),
     activations: Flags.string({
       ...list,
