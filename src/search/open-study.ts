@@ -94,11 +94,13 @@ export async function openStudy(settings: StudySettings, ctx: Context): Promise<
         ctx,
       )
     : undefined;
-  const batches: Batch[] = [];
-  for await (const batch of data.batches(settings.batch)) batches.push(batch);
+  const batches = await batchesOf(data, settings.batch, data.samples);
   const output = settings.output ?? required(model.graph.outputs[0], 'an output').name;
   const reference = await outputsOf(model, batches, output, ctx);
-  const ranging = settings.ranges.method === 'layer-error' ? await firstBatches(fitData, settings.batch) : [];
+  const ranging =
+    settings.ranges.method === 'layer-error'
+      ? await batchesOf(fitData, settings.batch, Math.min(RANGING_SAMPLES, fitData.samples))
+      : [];
   const realize = createRealizer(
     { ...settings, batches: ranging, ...(moments === undefined ? {} : { moments }) },
     ctx,
@@ -137,9 +139,8 @@ function offers({
   return (layer): LayerCandidate[] => candidatesFor(layer, perLayer[layer.node] ?? axes, allows);
 }
 
-async function firstBatches(data: DataSet, size: number): Promise<Batch[]> {
+async function batchesOf(data: DataSet, size: number, samples: number): Promise<Batch[]> {
   const batches: Batch[] = [];
-  for await (const batch of data.batches(size, 0, Math.min(RANGING_SAMPLES, data.samples)))
-    batches.push(batch);
+  for await (const batch of data.batches(size, 0, samples)) batches.push(batch);
   return batches;
 }
