@@ -47,6 +47,8 @@ export function toFailure(error: unknown, known: KnownNames): Failure {
 function usageFailure(error: OclifError, known: KnownNames): Failure {
   const said = plain(error.message)
     .replace(/\n?See more help with --help$/, '')
+    .replace(/^Parsing (--\S+)\s+Expected /, '$1: expected ')
+    .replace(/^The following errors? occurred:\s+/, '')
     .trim();
   // oclif joins the words after a command it does not know by colons.
   const command = /^command ([^\s:]+)\S* not found$/.exec(said)?.[1];

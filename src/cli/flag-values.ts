@@ -9,20 +9,20 @@ export type Given = Readonly<Record<string, unknown>>;
 /** Short forms that need more than the value as it was given. */
 const EXPANDED: Readonly<Record<string, (value: never, parseInput: ParseInput) => unknown>> = {
   random: (given: boolean) => (given ? 'random' : undefined),
-  percentile: (text: string) => Number(text),
-  'max-loss': (text: string) => Number(text),
-  'smooth-alpha': (text: string) => (text === 'auto' ? text : Number(text)),
-  'max-drop': (text: string) => Number(text),
-  accumulator: (text: string) => Number(text),
-  resolution: (text: string) => Number(text),
-  epsilon: (text: string) => Number(text),
+  percentile: parseNumber,
+  'max-loss': parseNumber,
+  'smooth-alpha': parseNumber,
+  'max-drop': parseNumber,
+  accumulator: parseNumber,
+  resolution: parseNumber,
+  epsilon: parseNumber,
   rows: parseRows,
   'eval-rows': parseRows,
   input: parseInputs,
   sizes: parseSizes,
-  'learning-rate': (text: string) => Number(text),
-  'input-mean': (text: string) => Number(text),
-  'input-std': (text: string) => Number(text),
+  'learning-rate': parseNumber,
+  'input-mean': parseNumber,
+  'input-std': parseNumber,
 };
 
 type ParseInput = (text: string) => unknown;
@@ -46,6 +46,12 @@ export function flagValues(
     const value = expand === undefined ? raw : expand(raw as never, parseInput);
     return value === undefined ? [] : [{ source: source(name), path, value }];
   });
+}
+
+/** A number; any other text, also an empty one, is left to the schema, which says what it expects. */
+function parseNumber(text: string): number | string {
+  const number = Number(text);
+  return text.trim() === '' || Number.isNaN(number) ? text : number;
 }
 
 function parseRows(text: string): readonly [number, number] {

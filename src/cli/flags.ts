@@ -6,6 +6,8 @@ export type FlagKeys = Readonly<Record<string, readonly string[]>>;
 
 export const modelArgument = Args.string({
   name: 'model',
+  // What a pipeline has on stdin is no path.
+  ignoreStdin: true,
   description: 'Float ONNX model; model: in the configuration when absent.',
 });
 

@@ -5,7 +5,7 @@ import { BaseCommand } from '../cli/base-command.js';
 import { dataFlags, dataKeys, modelArgument, type FlagKeys } from '../cli/flags.js';
 import { painter } from '../cli/style.js';
 import type { ReportOutput } from '../config/index.js';
-import { EXIT, writeOutput } from '../core/index.js';
+import { EXIT, checkOutputs, writeOutput } from '../core/index.js';
 import type { ReportResult } from '../report/index.js';
 
 const KEYS: FlagKeys = {
@@ -58,6 +58,7 @@ export default class Report extends BaseCommand {
   static override args = {
     model: modelArgument,
     quantized: Args.string({
+      ignoreStdin: true,
       description: 'Quantized model; report.quantized in the configuration when absent.',
     }),
   };
@@ -126,6 +127,16 @@ export default class Report extends BaseCommand {
     return this.execute({ ...args, ...flags }, KEYS, async (loaded, ctx) => {
       const { reportOutput, reportSettings } = await import('../config/index.js');
       const [settings, output] = [reportSettings(loaded), reportOutput(loaded)];
+      // A baseline may be replaced: it is read before, and the next run compares with this one.
+      checkOutputs(
+        output.reporters.flatMap(({ file }) => (file === undefined ? [] : [file])),
+        [
+          ['the float model', settings.float],
+          ['the quantized model', settings.quantized],
+          ['the data', settings.data.path],
+          ['the labels', settings.labels],
+        ],
+      );
       const { report } = await import('../pipeline/index.js');
       // The report itself shows the notes.
       const quiet = { ...ctx, note: () => undefined };

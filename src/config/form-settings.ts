@@ -25,16 +25,17 @@ export interface FormSettings {
  * What becomes of sums: weights drop bits for a width that is given, detection looks at samples, splitting is what
  * integer forms do.
  *
- * @throws FxqError E_CONFIG for a policy without integer sums, and for a width where sums are split
+ * @throws FxqError E_CONFIG for a policy or a width without integer sums, and for a width where sums are split
  */
 export function formSettings(
   form: Form,
   { cppTypes, accumulator, accumulatorOverflow: policy }: FormKeys,
 ): FormSettings {
-  if (policy !== undefined && !isIntegerForm(form)) {
+  if ((policy ?? accumulator) !== undefined && !isIntegerForm(form)) {
+    const key = policy === undefined ? 'accumulator limits' : 'accumulatorOverflow says what becomes of';
     throw new FxqError(
       'E_CONFIG',
-      `quantize.accumulatorOverflow says what becomes of integer sums, and the form ${form} leaves them to the runtime`,
+      `quantize.${key} integer sums, and the form ${form} leaves them to the runtime`,
       'Choose --emit integer or cpp.',
     );
   }

@@ -39,6 +39,8 @@ const keys = <K extends string>(table: Record<K, unknown>): K[] => Object.keys(t
 
 const path = z.string().min(1);
 const count = z.int().min(1);
+/** Far more than any machine has; a runtime that is told to start many thousand takes all memory. */
+const MOST_THREADS = 1024;
 
 const formatOr = (...words: readonly string[]): z.ZodPipe<z.ZodString, z.ZodTransform<string, string>> =>
   parsed((name) => (words.includes(name) ? name : parseFormat(name).name));
@@ -49,8 +51,8 @@ const granularity = z.union([
   z.enum(['tensor', 'channel']),
   z.strictObject({ block: count }),
   parsed((text) => {
-    const block = /^block:(\d+)$/.exec(text)?.[1];
-    if (block === undefined) throw new FxqError('E_CONFIG', "expected 'tensor', 'channel' or 'block:N'");
+    const block = /^block:([1-9]\d*)$/.exec(text)?.[1];
+    if (block === undefined) throw new FxqError('E_CONFIG', "expected 'block:N' with N of 1 or more");
     return { block: Number(block) };
   }),
 ]);
@@ -242,7 +244,7 @@ export const configSchema = z.strictObject({
   model: path.exactOptional(),
   target: z.enum(keys<TargetName>(TARGETS)).exactOptional(),
   seed: z.int().min(0).exactOptional(),
-  threads: z.int().min(0).exactOptional(),
+  threads: z.int().min(0).max(MOST_THREADS).exactOptional(),
   data: dataSchema.exactOptional(),
   calibration: calibration.exactOptional(),
   quantize: quantize.exactOptional(),

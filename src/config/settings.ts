@@ -16,6 +16,7 @@ import {
   type SparsityTarget,
 } from '../solve/index.js';
 import { formSettings } from './form-settings.js';
+import { refuseIdle } from './idle-settings.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
 
@@ -101,10 +102,12 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
     locked,
   } = config.quantize ?? {};
   const statistics = statisticsSource(config);
+  const plan = planSettings(config);
+  refuseIdle(config, plan);
   return {
     model,
     out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
-    plan: planSettings(config),
+    plan,
     emit: emit ?? 'qdq',
     ...formSettings(emit ?? 'qdq', { cppTypes, accumulator, accumulatorOverflow }),
     ranges: rangeSettings(config),

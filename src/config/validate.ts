@@ -53,9 +53,12 @@ function unionMessage(issue: Extract<Issue, { code: 'invalid_union' }>): string 
   const [closest = []] = [...issue.errors].sort((a, b) => depth(b) - depth(a) || a.length - b.length);
   const allShallow = issue.errors.every((branch) => depth(branch) === 0);
   if (allShallow) {
-    return [
-      ...new Set(issue.errors.flat().map((i) => i.message.replace(/^Invalid (input|option): /, ''))),
-    ].join(', or ');
+    // What a parser says of a text is worth more than that the text is no mapping.
+    const issues = issue.errors.flat();
+    const told = issues.some((i) => i.code === 'custom')
+      ? issues.filter((i) => i.code !== 'invalid_type')
+      : issues;
+    return [...new Set(told.map((i) => i.message.replace(/^Invalid (input|option): /, '')))].join(', or ');
   }
   return closest
     .map(

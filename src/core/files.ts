@@ -78,7 +78,7 @@ function explained(path: string, action: () => void): void {
     throw new FxqError(
       'E_OUTPUT',
       `cannot write ${path}: ${reason(error)}`,
-      'Choose another output path with --out.',
+      'Choose another path for the output.',
       { cause: error },
     );
   }

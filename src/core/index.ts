@@ -12,4 +12,5 @@ export {
 } from './context.js';
 export { canStartThread, serveThread, sharedFloat64, startThread, type Thread } from './threads.js';
 export { readInput, writeOutput, writeOutputs, type OutputFile } from './files.js';
+export { checkOutputs } from './outputs.js';
 export { didYouMean, editDistance, nearestNames } from './names.js';

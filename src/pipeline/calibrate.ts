@@ -9,7 +9,7 @@ import {
   type Statistics,
 } from '../calibrate/index.js';
 import { feedInputs } from '../onnx/index.js';
-import { FxqError, type Context } from '../core/index.js';
+import { FxqError, checkOutputs, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { DEFAULT_SETTINGS, TARGETS, planQuantization } from '../plan/index.js';
 import { LEAST_OPSET, loadModel, type LoadedModel } from './load-model.js';
@@ -33,6 +33,13 @@ export interface CalibrateRequest {
  * @throws FxqError for input that cannot be used; nothing is written then
  */
 export async function calibrate(request: CalibrateRequest, ctx: Context): Promise<Statistics> {
+  checkOutputs(
+    [request.out],
+    [
+      ['the float model', request.model],
+      ['the calibration data', request.data.path],
+    ],
+  );
   const loaded = await loadModel(request.model, LEAST_OPSET, ctx);
   for (const note of loaded.notes) ctx.note(note);
   const options = request.shard === undefined ? {} : { shard: request.shard };
@@ -53,6 +60,10 @@ export async function calibrate(request: CalibrateRequest, ctx: Context): Promis
 
 /** Joins the statistics of shards and writes them. */
 export function mergeFiles(files: readonly string[], out: string): Statistics {
+  checkOutputs(
+    [out],
+    files.map((file) => ['the statistics', file]),
+  );
   const merged = mergeStatistics(files.map((file) => readStatistics(file)));
   writeStatistics(merged, out);
   return merged;

@@ -1,7 +1,6 @@
 /** What the quantize program is asked for, what it answers, and requests that contradict themselves. */
-import { existsSync, realpathSync } from 'node:fs';
 import { type RangeChoice } from '../calibrate/index.js';
-import { FxqError } from '../core/index.js';
+import { FxqError, checkOutputs } from '../core/index.js';
 import { checkFormOptions, isIntegerForm, type Form, type FormOptions } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type FitMethod, type WordLengthOptions } from '../formats/index.js';
@@ -21,7 +20,7 @@ import { type ActivationSparsity } from './activation-sparsity.js';
 import { type StatisticsSource } from './calibrate.js';
 import { type ResolvedRanges } from './choose-ranges.js';
 import { type BiasChoice } from './correct-biases.js';
-import { type Manifest } from './manifest.js';
+import { manifestPath, type Manifest } from './manifest.js';
 import { type SolverRequest } from './solve-layers.js';
 import { type Speed } from './speed.js';
 
@@ -106,13 +105,15 @@ export function checkRequest(request: QuantizeRequest): void {
   refuseIntegerThresholds(request);
 }
 
-/** The output must not replace the model it is made from, nor the external data that model still reads. */
-function refuseOverwrite({ model, out }: QuantizeRequest): void {
-  if (!existsSync(model) || !existsSync(out) || realpathSync(model) !== realpathSync(out)) return;
-  throw new FxqError(
-    'E_OUTPUT',
-    `the output would overwrite the float model ${model}`,
-    'Choose another path with --out.',
+/** Outputs must not replace what they are made from. */
+function refuseOverwrite({ model, out, statistics }: QuantizeRequest): void {
+  checkOutputs(
+    [out, manifestPath(out)],
+    [
+      ['the float model', model],
+      ['the calibration data', statistics?.spec?.path],
+      ['the statistics', statistics?.kind === 'file' ? statistics.path : undefined],
+    ],
   );
 }
 

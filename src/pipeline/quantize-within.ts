@@ -1,7 +1,7 @@
 /** Search and quantize in one go: the best assignment under budgets becomes the model. */
 import { type Context } from '../core/index.js';
 import { pointRules, type ParetoFile } from '../search/index.js';
-import { type QuantizeRequest, type QuantizeResult } from './quantize-request.js';
+import { checkRequest, type QuantizeRequest, type QuantizeResult } from './quantize-request.js';
 import { quantize } from './quantize.js';
 import { search, type SearchRequest } from './search.js';
 
@@ -18,6 +18,7 @@ export async function quantizeWithin(
   searching: SearchRequest,
   ctx: Context,
 ): Promise<QuantizeResult & { readonly pareto: ParetoFile }> {
+  checkRequest(request);
   const pareto = await search({ ...searching, dryRun: request.dryRun }, ctx);
   const nodes = [...request.plan.nodes, ...pointRules(pareto, POINT)];
   const result = await quantize({ ...request, plan: { ...request.plan, nodes } }, ctx);

@@ -1,6 +1,6 @@
 /** Mixed precision as a program: sensitivities, exact allocation under budgets, the Pareto front, real runs of its points. */
 import { hashModel } from '../calibrate/index.js';
-import { FxqError, checkAbort, required, writeOutput, type Context } from '../core/index.js';
+import { FxqError, checkAbort, checkOutputs, required, writeOutput, type Context } from '../core/index.js';
 import { paretoHtml } from '../report/index.js';
 import {
   FLOAT_FORMATS,
@@ -70,6 +70,14 @@ type Found = Allocation & Partial<Pick<Contest, 'groups' | 'written' | 'contest'
  * @throws FxqError E_BUDGET (exit status 1) when no assignment keeps the budgets or the loss
  */
 export async function search(request: SearchRequest, ctx: Context): Promise<ParetoFile> {
+  checkOutputs(
+    [request.out, chartPath(request.out)],
+    [
+      ['the float model', request.model],
+      ['the calibration data', request.data.path],
+      ['the labels', request.maxDrop?.labels],
+    ],
+  );
   const opened = await openSearch(request, ctx);
   const cache = request.cache === undefined ? NO_CACHE : openCache(request.cache);
   const open = { ...opened, space: await withLatencies(opened, request.plan, cache, ctx) };

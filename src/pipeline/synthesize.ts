@@ -1,7 +1,7 @@
 /** Calibration data without data: inputs made from the batch normalizations of a model, written as an archive. */
 import { hashModel } from '../calibrate/index.js';
 import { type SynthesizeSettings } from '../config/index.js';
-import { FxqError, writeOutput, type Context } from '../core/index.js';
+import { FxqError, checkOutputs, writeOutput, type Context } from '../core/index.js';
 import { constantDims, fillWithValue, modelInput, type ModelInput } from '../data/index.js';
 import { inferValueTypes } from '../engine/index.js';
 import {
@@ -49,6 +49,7 @@ const FEW_SAMPLES = 8;
  *   without gradient (naming it); nothing is written then
  */
 export async function synthesize(settings: SynthesizeSettings, ctx: Context): Promise<SynthesizeResult> {
+  checkOutputs([settings.out], [['the float model', settings.model]]);
   const source = readModel(settings.model);
   requireStatistics(source, settings.model);
   const inputs = feedInputs(source.graph).map((v) => modelInput(v, settings.inputs[v.name]));

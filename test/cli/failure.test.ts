@@ -52,6 +52,17 @@ describe('toFailure', () => {
     });
   });
 
+  it('says what is wrong with a flag on one line', () => {
+    const number = usage(
+      'Parsing --samples \n\tExpected an integer but received: x\nSee more help with --help',
+    );
+    expect(toFailure(number, known).message).toBe('--samples: expected an integer but received: x');
+    const missing = usage(
+      'The following error occurred:\n  Missing required flag out\nSee more help with --help',
+    );
+    expect(toFailure(missing, known).message).toBe('Missing required flag out');
+  });
+
   it('suggests the command that was meant', () => {
     expect(toFailure(usage('command quantise:model.onnx not found'), known).suggestions).toEqual([
       "Did you mean 'quantize'?",

@@ -121,6 +121,18 @@ const CASES: [what: string, command: typeof Command, argv: string[], message: Re
     /folder\.onnx/,
   ],
   [
+    'an output that is the data',
+    Quantize,
+    ['float.onnx', '--data', 'x.npy', '--out', 'x.npy'],
+    /data .*x\.npy/,
+  ],
+  [
+    'statistics in place of the model',
+    Calibrate,
+    ['float.onnx', '--data', 'x.npy', '--out', 'float.onnx'],
+    /would overwrite the float model/,
+  ],
+  [
     'an output nobody may write',
     Quantize,
     ['float.onnx', '--data', 'x.npy', '--out', '/proc/fxq/out.onnx'],
@@ -180,6 +192,13 @@ describe('bad input', () => {
         suggestions: [expect.any(String)],
       },
     });
+  });
+
+  it('keeps reports away from what they are about', async () => {
+    const argv = [at('float.onnx'), at('quantized.onnx'), '--data', at('x.npy')];
+    const { stderr, exit } = await runCommand(Report, ...argv, '--reporter', `html=${at('float.onnx')}`);
+    expect({ exit, stderr }).toMatchObject({ exit: 2, stderr: expect.stringContaining('the float model') });
+    expect(readFileSync(at('float.onnx'))).toEqual(Buffer.from(serializeModel(floatModel())));
   });
 
   it('leaves an older output as it was', async () => {

@@ -26,6 +26,7 @@ describe('formSettings', () => {
 
   it('refuse a policy where the runtime sums, and a width where sums are split', () => {
     expect(() => settings('qdq', { accumulatorOverflow: 'detect' })).toThrow('leaves them to the runtime');
+    expect(() => settings('qdq', { accumulator: 20 })).toThrow('leaves them to the runtime');
     expect(() => settings('cpp', { accumulatorOverflow: 'split', accumulator: 20 })).toThrow(
       'no other width',
     );

@@ -159,6 +159,13 @@ describe('validation', () => {
       /quantize\.layers\[0\]\.weigths: .*'weights'/,
     ],
     ['text where a number belongs', 'threads: many', /threads: expected number/],
+    ['more threads than a machine has', 'threads: 100000', /threads: Too big/],
+    [
+      'a block of nothing',
+      "quantize: { granularity: 'block:0' }",
+      /"channel", or expected 'block:N' with N of 1 or more$/m,
+    ],
+    ['a gate that is none', 'report: { gates: [top1] }', /'top1' is not a gate(?!.*expected object)/],
     ['a list', '[1, 2]', /holds no mapping/],
     ['YAML that does not parse', 'a: [1', /fxq\.config\.yaml:1: /],
   ])('refuses %s', (_, text, message) => {

@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/load.js';
+import { quantizeSettings } from '../../src/config/settings.js';
+
+type Settings = Readonly<Record<string, unknown>>;
+
+function settingsOf(values: Readonly<Record<string, Settings>>): unknown {
+  const flags = Object.entries(values).map(([key, value]) => ({ source: 'test', path: [key], value }));
+  const model = { source: 'MODEL', path: ['model'], value: 'model.onnx' };
+  return quantizeSettings(loadConfig({ folder: '/nowhere', flags: [model, ...flags] }));
+}
+
+describe('settings that nothing reads', () => {
+  it.each([
+    ['quantize.sparsityMethod', { quantize: { sparsityMethod: 'wanda' } }],
+    [
+      'quantize.sparsityMethod',
+      { quantize: { sparsityMethod: 'wanda', layers: [{ match: 'a', sparsity: 'dense' }] } },
+    ],
+    ['quantize.block', { quantize: { block: { layers: 2 }, solver: 'descent' } }],
+    ['quantize.distillation', { quantize: { distillation: { steps: 10 } } }],
+    ['calibration.method', { calibration: { method: 'entropy' }, quantize: { preset: 'weight-only' } }],
+    ['calibration.method', { calibration: { method: 'minmax' }, quantize: { preset: 'dynamic' } }],
+  ])('%s is refused in %j', (setting, values) => {
+    expect(() => settingsOf(values)).toThrow(`${setting} is given, but`);
+  });
+
+  it.each([
+    { quantize: { sparsityMethod: 'wanda', sparsity: '2:4' } },
+    { quantize: { sparsityMethod: 'wanda', layers: [{ match: 'a', sparsity: '2:4' }] } },
+    { quantize: { block: { layers: 2 }, layers: [{ match: 'a', solver: 'block' }] } },
+    { quantize: { block: { layers: 2 }, budgets: ['size=50%'] }, search: { solver: ['auto', 'block'] } },
+    { quantize: { distillation: { steps: 10 }, distill: true } },
+    { quantize: { distillation: { steps: 10 }, distill: false } },
+    { calibration: { method: 'auto' }, quantize: { preset: 'weight-only' } },
+    { calibration: { method: 'entropy' } },
+    {
+      calibration: { method: 'entropy' },
+      quantize: { preset: 'dynamic', layers: [{ match: 'a', activations: 'uint8' }] },
+    },
+  ])('are none in %j', (values) => {
+    expect(() => settingsOf(values)).not.toThrow();
+  });
+});
