@@ -157,8 +157,9 @@ export default class Report extends BaseCommand {
         );
     }
     if (process.env.GITHUB_ACTIONS !== 'true') return;
-    if (!reporters.some(({ name }) => name === 'github-actions'))
-      this.log(REPORTERS['github-actions'](result).trimEnd());
+    // On stderr, where runners look, too: stdout may be a report that a program reads.
+    if (!this.jsonEnabled() && !reporters.some(({ name }) => name === 'github-actions'))
+      process.stderr.write(REPORTERS['github-actions'](result));
     this.#appendSummary(REPORTERS.markdown(result));
   }
 

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { everyNode, parseModel, type Graph, type Model, type Node } from '../onnx/index.js';
+import { externalFolder } from './runtime-model.js';
 import { openSession } from './session.js';
 
 /** Operators of onnxruntime that multiply integers. */
@@ -95,7 +96,9 @@ export async function optimizedGraph(model: Model): Promise<Graph> {
     const path = join(folder, 'optimized.onnx');
     const session = await openSession(model, { optimizedModelPath: path });
     await session.release();
-    return parseModel(readFileSync(path), path, path).graph;
+    // Tensors that the model has in files stay there, and what the runtime writes refers to them from their folder.
+    const origin = join(externalFolder(model) ?? folder, 'optimized.onnx');
+    return parseModel(readFileSync(path), path, origin).graph;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

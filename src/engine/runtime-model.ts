@@ -38,6 +38,14 @@ export function runtimeModel(model: Model, limit = MESSAGE_LIMIT): RuntimeModel 
   return files.length === 0 ? { bytes: serializeModel(model) } : referTo(files, model);
 }
 
+/** The deepest folder that holds all files with tensors of the model; undefined where there are none. */
+export function externalFolder(model: Model): string | undefined {
+  const folders = [...storedTensors(model.graph)].flatMap(({ source }) =>
+    source.kind === 'external' ? [dirname(source.file)] : [],
+  );
+  return folders.length === 0 ? undefined : folders.reduce(commonFolder);
+}
+
 function referTo(files: readonly string[], model: Model): RuntimeModel {
   const folder = files.map((file) => dirname(file)).reduce(commonFolder);
   const placement: Placement = (_name, { source }) =>

@@ -1,12 +1,14 @@
 /** What the forms of output need beside plan and weights: calibrated ranges, samples to replay, companion files. */
+import { rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type Statistics } from '../calibrate/index.js';
 import { type Context, type OutputFile } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
-import { type CalibratedRanges, type CompanionFile } from '../emit/index.js';
+import { tablePath, type CalibratedRanges, type CompanionFile } from '../emit/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
 import { type Plan } from '../plan/index.js';
 import { tensor, toFloat32, type Tensor } from '../tensor/index.js';
+import { sidecarPath } from './sparse.js';
 
 /** Extremes that calibration saw, by activation id. */
 export function calibratedRanges(plan: Plan, statistics: Statistics): CalibratedRanges {
@@ -40,6 +42,11 @@ export async function samplesToReplay(
     if (samples.length === REPLAYED) break;
   }
   return samples;
+}
+
+/** Removes tables and packed weights of an earlier model of this name: a report would read them as this one's. */
+export function removeCompanions(out: string): void {
+  for (const path of [tablePath(out), sidecarPath(out)]) rmSync(path, { force: true });
 }
 
 /** File name of the output without folder and ending. */

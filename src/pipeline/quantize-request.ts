@@ -1,6 +1,6 @@
 /** What the quantize program is asked for, what it answers, and requests that contradict themselves. */
 import { type RangeChoice } from '../calibrate/index.js';
-import { FxqError, checkOutputs } from '../core/index.js';
+import { FxqError, checkOutputs, type Context } from '../core/index.js';
 import { checkFormOptions, isIntegerForm, type Form, type FormOptions } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type FitMethod, type WordLengthOptions } from '../formats/index.js';
@@ -103,6 +103,33 @@ export function checkRequest(request: QuantizeRequest): void {
   refuseUnguarded(request);
   checkFormOptions(request.emit, request.form ?? {});
   refuseIntegerThresholds(request);
+}
+
+/**
+ * Refuses a plan that its form cannot express, and says when there is nothing in it.
+ *
+ * @throws FxqError E_USAGE for integer arithmetic without quantized activations
+ */
+export function checkPlan(
+  plan: Plan,
+  { emit, activationSparsity }: Pick<QuantizeRequest, 'emit' | 'activationSparsity'>,
+  ctx: Context,
+): void {
+  if (isIntegerForm(emit) && Object.keys(plan.activations).length === 0) {
+    throw new FxqError(
+      'E_USAGE',
+      `the form ${emit} computes with activations quantized ahead of time, and the plan has none`,
+      [
+        'Choose --activations uint8 and --weights int8, or --emit qdq.',
+        'fxq quantize --emit qdq --dry-run says why nodes stay float.',
+      ],
+    );
+  }
+  if (activationSparsity !== undefined) return;
+  if (Object.values(plan.nodes).every(({ decision }) => decision === 'float')) {
+    const message = 'nothing is quantized: every node stays float; --dry-run says why';
+    ctx.note({ level: 'warn', code: 'nothing-quantized', message });
+  }
 }
 
 /** Outputs must not replace what they are made from. */

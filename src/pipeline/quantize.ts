@@ -9,11 +9,11 @@ import { calibratePlan, type CalibratedPlan } from './calibrate-plan.js';
 import { correctSolutions } from './correct-biases.js';
 import { describeRun, type FinishedLayers } from './describe-run.js';
 import { distillLayers } from './distill.js';
-import { besideOutput, outputName, samplesToReplay } from './emission.js';
+import { besideOutput, outputName, removeCompanions, samplesToReplay } from './emission.js';
 import { solveWithin } from './fit-widths.js';
 import { formatEvidence } from './format-evidence.js';
 import { manifestPath, readManifest, writeManifest, type Manifest } from './manifest.js';
-import { checkRequest, type QuantizeRequest, type QuantizeResult } from './quantize-request.js';
+import { checkPlan, checkRequest, type QuantizeRequest, type QuantizeResult } from './quantize-request.js';
 import { readyModel, type ReadyModel } from './ready-model.js';
 import { fitWidths, roundWeights, type RoundedPlan } from './round-weights.js';
 import { solveLayers } from './solve-layers.js';
@@ -30,6 +30,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   const ready = await readyModel(request, ctx);
   const { loaded } = ready;
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
+  checkPlan(skeleton, request, ctx);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
   const nearest = roundWeights(loaded.model, calibrated, request, ctx);
   const rounded = await fitWidths(loaded, nearest, calibrated, request, ctx);
@@ -49,6 +50,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   if (request.locked) checkLock(manifest, manifestFile);
   if (!request.dryRun) {
     writeModel(model, request.out, request.externalData ? { externalData: true } : {});
+    removeCompanions(request.out);
     writeOutputs(besideOutput(request.out, files));
     writeManifest(manifest, manifestFile);
     if (sidecar.length > 0) writeSidecar(sidecarPath(request.out), sidecar);

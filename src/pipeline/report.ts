@@ -104,8 +104,9 @@ async function sparsityOf(
   { path, model }: ModelFile,
   { gates }: ReportSettings,
 ): Promise<Pick<Measured, 'sparsity'>> {
-  const patterns = [...patternsAskedFor(gates.map((gate) => gate.quantity)), ...packedPatterns(path)];
-  return patterns.length === 0 ? {} : { sparsity: await measurePatterns(model, patterns) };
+  const asked = patternsAskedFor(gates.map((gate) => gate.quantity));
+  const sparsity = await measurePatterns(model, asked, packedPatterns(path));
+  return sparsity.length === 0 ? {} : { sparsity };
 }
 
 function warnAboutData(data: DataSet, ctx: Context): void {

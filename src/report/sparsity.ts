@@ -24,18 +24,26 @@ export function patternsAskedFor(quantities: readonly string[]): string[] {
 /**
  * Looks at every node with a weight under each pattern.
  *
- * @throws FxqError E_UNSUPPORTED for a model in whose form weights are no constant matrices
+ * @param asked patterns that gates are about
+ * @param packed patterns of the packed weights beside the model, looked at where the model's form shows them
+ * @throws FxqError E_UNSUPPORTED for gates on a model in whose form weights are no constant matrices
  */
-export async function measurePatterns(model: Model, patterns: readonly string[]): Promise<SparsityResult[]> {
+export async function measurePatterns(
+  model: Model,
+  asked: readonly string[],
+  packed: readonly string[] = [],
+): Promise<SparsityResult[]> {
   const results: SparsityResult[] = [];
-  for (const pattern of new Set(patterns)) {
+  for (const pattern of new Set([...asked, ...packed])) {
     const { zeros, layers } = await surveySparsity(model, parsePattern(pattern));
-    if (!layers.some((layer) => layer.count !== undefined))
+    if (!layers.some((layer) => layer.count !== undefined)) {
+      if (asked.length === 0) return [];
       throw new FxqError(
         'E_UNSUPPORTED',
         'no layer of the quantized model multiplies by a constant float matrix, so there is no pattern to look at',
         'Patterns are seen in models written as QDQ (--emit qdq, the default).',
       );
+    }
     results.push({
       pattern,
       zeros: 100 * zeros,

@@ -56,6 +56,19 @@ async function agreement(a: string, b: string): Promise<number> {
 }
 
 describe('quantize', () => {
+  it.each(['float', 'dynamic'])('refuses integer arithmetic on %s activations', async (activations) => {
+    const asked = request('none.onnx', 'integer', { target: 'integer', activations });
+    await expect(quantize(asked, ctx)).rejects.toThrow('the form integer computes with activations');
+    expect(existsSync(asked.out)).toBe(false);
+  });
+
+  it('says so when nothing is quantized', async () => {
+    const notes: string[] = [];
+    const noting = createContext({ note: ({ code }) => notes.push(code) });
+    await quantize({ ...request('float.onnx', 'qdq', { weights: 'float' }), dryRun: true }, noting);
+    expect(notes).toContain('nothing-quantized');
+  });
+
   it('refuses sums beyond a width that samples show', async () => {
     const settings = { target: 'integer', weights: 'dfp16', activations: 'dfp16' };
     const wanted = { ...request('wide.onnx', 'integer', settings), form: { detectBeyond: 32 } };

@@ -1,11 +1,12 @@
 /** 2:4 weights from the quantize program: the pattern in the file, the packed copy, and the gain of choosing jointly. */
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
 import { readModel } from '../../src/onnx/index.js';
-import { quantize, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
+import { quantize, report, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
 import { type NodeRule } from '../../src/plan/index.js';
+import { parseGate } from '../../src/report/index.js';
 import {
   parsePattern,
   readSidecar,
@@ -35,6 +36,32 @@ const meanError = ({ layers }: QuantizeResult): number =>
   layers
     .filter((l) => l.solver.startsWith('2:4'))
     .reduce((sum, l) => sum + Math.log(l.error.heldOut ?? NaN), 0);
+
+describe('packed weights beside a model', () => {
+  it('are no obstacle to a report where the form does not show the pattern, and go with the model', async () => {
+    const weightsOnly = request('form.onnx', 'magnitude', 'int8');
+    const sparse = { ...weightsOnly, plan: { ...weightsOnly.plan, activations: 'uint8' } };
+    await quantize({ ...sparse, emit: 'qoperator' }, createContext());
+    const packed = join(folder, 'form.sparse.safetensors');
+    expect(existsSync(packed)).toBe(true);
+    const settings = {
+      float: sparse.model,
+      quantized: sparse.out,
+      data: fashionImages('test', [0, 8]),
+      metrics: [],
+      layers: 0,
+      latency: 0,
+      tensors: [],
+    };
+    const result = await report({ ...settings, gates: [] }, createContext());
+    expect(result.sparsity).toBeUndefined();
+    await expect(
+      report({ ...settings, gates: [parseGate('2:4 == 100 %')] }, createContext()),
+    ).rejects.toThrow('no pattern to look at');
+    await quantize({ ...sparse, solving: { effort: 'fast' } }, createContext());
+    expect(existsSync(packed)).toBe(false);
+  });
+});
 
 describe('2:4 sparsity', () => {
   let joint: QuantizeResult;
