@@ -59,11 +59,13 @@ const granularity = z.union([
 
 const selector: z.ZodType<NodeMatch> = z.union([
   parsed(parseSelector),
-  z.strictObject({
-    node: z.string().exactOptional(),
-    opType: z.string().exactOptional(),
-    between: z.strictObject({ from: z.string(), to: z.string() }).exactOptional(),
-  }),
+  z
+    .strictObject({
+      node: z.string().exactOptional(),
+      opType: z.string().exactOptional(),
+      between: z.strictObject({ from: z.string(), to: z.string() }).exactOptional(),
+    })
+    .refine((match) => Object.keys(match).length > 0, { error: 'expected node, opType or between' }),
 ]);
 
 /** `3/16`: the third of sixteen, counted from 0 inside. */
@@ -153,11 +155,18 @@ const quantize = z.strictObject({
     .exactOptional(),
   tensors: z
     .array(
-      z.strictObject({
-        tensor: z.string(),
-        format: formatOr().exactOptional(),
-        range: z.tuple([z.number(), z.number()]).exactOptional(),
-      }),
+      z
+        .strictObject({
+          tensor: z.string(),
+          format: formatOr().exactOptional(),
+          range: z
+            .tuple([z.number(), z.number()])
+            .refine(([low, high]) => low < high, { error: 'expected [low, high] with low below high' })
+            .exactOptional(),
+        })
+        .refine(({ format, range }) => (format ?? range) !== undefined, {
+          error: 'expected a format or a range',
+        }),
     )
     .exactOptional(),
   out: path.exactOptional(),

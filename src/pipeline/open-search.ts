@@ -7,6 +7,7 @@ import { type FitMethod } from '../formats/index.js';
 import { feedInputs, type Graph } from '../onnx/index.js';
 import {
   matchRules,
+  checkTensorRules,
   planQuantization,
   valuesToCalibrate,
   type NodeRule,
@@ -59,6 +60,7 @@ export async function openSearch(request: StudyRequest, ctx: Context): Promise<O
   const settings = { ...request.plan, nodes: [...request.plan.nodes, ...widestFormats(request.axes)] };
   const loaded = await loadDifferentiable(request.model, opsetForSettings(settings), ctx);
   for (const note of loaded.notes) ctx.note(note);
+  checkTensorRules(loaded.model.graph, request.plan.tensors);
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
   const source = { kind: 'data', spec: request.data } as const;
   // A value that shares its parameters in one assignment has its own in another.

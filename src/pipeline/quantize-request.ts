@@ -4,8 +4,8 @@ import { FxqError, checkOutputs, type Context } from '../core/index.js';
 import { checkFormOptions, isIntegerForm, type Form, type FormOptions } from '../emit/index.js';
 import { type KernelAudit } from '../engine/index.js';
 import { type FitMethod, type WordLengthOptions } from '../formats/index.js';
-import { type Model } from '../onnx/index.js';
-import { type Plan, type PlanSettings } from '../plan/index.js';
+import { type Graph, type Model } from '../onnx/index.js';
+import { checkTensorRules, type Plan, type PlanSettings } from '../plan/index.js';
 import { type BinaryPointMethod } from '../report/index.js';
 import { type EqualizeReport, type EqualizeRequest } from '../rewrite/index.js';
 import {
@@ -108,11 +108,12 @@ export function checkRequest(request: QuantizeRequest): void {
 /**
  * Refuses a plan that its form cannot express, and says when there is nothing in it.
  *
- * @throws FxqError E_USAGE for integer arithmetic without quantized activations
+ * @throws FxqError E_USAGE for integer arithmetic without quantized activations, E_CONFIG for rules of unknown values
  */
 export function checkPlan(
+  graph: Graph,
   plan: Plan,
-  { emit, activationSparsity }: Pick<QuantizeRequest, 'emit' | 'activationSparsity'>,
+  { emit, activationSparsity, plan: { tensors } }: QuantizeRequest,
   ctx: Context,
 ): void {
   if (isIntegerForm(emit) && Object.keys(plan.activations).length === 0) {
@@ -124,6 +125,12 @@ export function checkPlan(
         'fxq quantize --emit qdq --dry-run says why nodes stay float.',
       ],
     );
+  }
+  checkTensorRules(graph, tensors);
+  const quantized = new Set(Object.values(plan.activations).map(({ value }) => value));
+  for (const { tensor } of tensors.filter((rule) => !quantized.has(rule.tensor))) {
+    const message = `the rule for '${tensor}' changes nothing: no node reads or writes it quantized`;
+    ctx.note({ level: 'warn', code: 'idle-rule', message });
   }
   if (activationSparsity !== undefined) return;
   if (Object.values(plan.nodes).every(({ decision }) => decision === 'float')) {

@@ -30,7 +30,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
   const ready = await readyModel(request, ctx);
   const { loaded } = ready;
   const skeleton = planQuantization(loaded.model, loaded.types, request.plan);
-  checkPlan(skeleton, request, ctx);
+  checkPlan(loaded.model.graph, skeleton, request, ctx);
   const calibrated = await calibratePlan(skeleton, loaded, request, ctx);
   const nearest = roundWeights(loaded.model, calibrated, request, ctx);
   const rounded = await fitWidths(loaded, nearest, calibrated, request, ctx);

@@ -1,7 +1,7 @@
 /** plan: the decisions — formats, granularity, parameters and reasons per tensor — and the targets they obey. */
 export { guardBiases } from './bias-guard.js';
 export { planQuantization, valuesToCalibrate } from './build.js';
-export { matchRules, regularExpression } from './match.js';
+export { checkTensorRules, matchRules, regularExpression } from './match.js';
 export * from './plan.js';
 export type { ValueTypes } from './roles.js';
 export * from './settings.js';

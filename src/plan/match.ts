@@ -1,7 +1,7 @@
 /** Which nodes a rule means: by name, regular expression, operator type, or the stretch between two values. */
 import { FxqError, didYouMean } from '../core/index.js';
 import { everyNode, namesRead, type Graph, type Node } from '../onnx/index.js';
-import { type NodeMatch, type NodeRule } from './settings.js';
+import { type NodeMatch, type NodeRule, type TensorRule } from './settings.js';
 
 /** For every node, the rules that apply to it, in order. */
 export type RulesOf = ReadonlyMap<Node, readonly NodeRule[]>;
@@ -19,6 +19,34 @@ export function matchRules(graph: Graph, rules: readonly NodeRule[]): RulesOf {
     for (const node of nodes) found.set(node, [...(found.get(node) ?? []), rule]);
   }
   return found;
+}
+
+/**
+ * Refuses rules for values that the graph does not have.
+ *
+ * @throws FxqError E_CONFIG with the nearest names, or where else a rule of a weight belongs
+ */
+export function checkTensorRules(graph: Graph, rules: readonly TensorRule[]): void {
+  const values = new Set([...graph.inputs.map((v) => v.name), ...everyNode(graph).flatMap((n) => n.outputs)]);
+  for (const { tensor } of rules) {
+    if (values.has(tensor)) continue;
+    if (graph.initializers.has(tensor)) {
+      throw new FxqError(
+        'E_CONFIG',
+        `quantize.tensors is about activations, and '${tensor}' is a constant`,
+        'Name the node that reads it in quantize.layers.',
+      );
+    }
+    const near = didYouMean(tensor, values);
+    throw new FxqError(
+      'E_CONFIG',
+      `the model has no value '${tensor}', which a rule of quantize.tensors names`,
+      [
+        ...(near === '' ? [] : [near]),
+        'Names are those of the prepared graph: outputs of nodes, and inputs of the model.',
+      ],
+    );
+  }
 }
 
 function matcher(graph: Graph, match: NodeMatch): (node: Node) => boolean {
@@ -82,8 +110,8 @@ function matchesNothing(graph: Graph, match: NodeMatch): FxqError {
     const values = new Set(nodes.flatMap((n) => [n.name, ...n.outputs]));
     hints.push(didYouMean(match.between.from, values), didYouMean(match.between.to, values));
   }
-  const wanted = Object.entries(match)
-    .map(([key, value]) => `${key} ${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}`)
+  const wanted = (Object.entries(match) as [string, string | NonNullable<NodeMatch['between']>][])
+    .map(([key, value]) => `${key} '${typeof value === 'string' ? value : `${value.from}..${value.to}`}'`)
     .join(', ');
   return new FxqError('E_CONFIG', `no node of the model matches ${wanted}`, [
     ...hints.filter((hint) => hint !== ''),

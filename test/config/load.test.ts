@@ -160,6 +160,9 @@ describe('validation', () => {
     ],
     ['text where a number belongs', 'threads: many', /threads: expected number/],
     ['more threads than a machine has', 'threads: 100000', /threads: Too big/],
+    ['a range upside down', 'quantize: { tensors: [{ tensor: x, range: [1, 0] }] }', /with low below high/],
+    ['a rule without a setting', 'quantize: { tensors: [{ tensor: x }] }', /expected a format or a range/],
+    ['a selector of nothing', 'quantize: { exclude: [{}] }', /expected node, opType or between/],
     [
       'a block of nothing',
       "quantize: { granularity: 'block:0' }",

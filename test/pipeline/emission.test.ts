@@ -62,6 +62,16 @@ describe('quantize', () => {
     expect(existsSync(asked.out)).toBe(false);
   });
 
+  it('says which rules of values change nothing', async () => {
+    const notes: string[] = [];
+    const noting = createContext({ note: ({ message }) => notes.push(message) });
+    const tensors = [{ tensor: 'logits', format: 'int16' }];
+    await quantize({ ...request('rule.onnx', 'qdq', { tensors }), dryRun: true }, noting);
+    expect(notes).toContainEqual(expect.stringContaining("the rule for 'logits' changes nothing"));
+    const unknown = request('rule.onnx', 'qdq', { tensors: [{ tensor: 'logit', format: 'int16' }] });
+    await expect(quantize(unknown, ctx)).rejects.toThrow("no value 'logit'");
+  });
+
   it('says so when nothing is quantized', async () => {
     const notes: string[] = [];
     const noting = createContext({ note: ({ code }) => notes.push(code) });

@@ -4,6 +4,7 @@ import { inferValueTypes } from '../../src/engine/index.js';
 import { type Model } from '../../src/onnx/index.js';
 import {
   DEFAULT_SETTINGS,
+  checkTensorRules,
   planQuantization,
   valuesToCalibrate,
   type Plan,
@@ -113,6 +114,19 @@ describe('planQuantization', () => {
       message: "no node of the model matches node 'Conv_d'",
       fix: expect.arrayContaining(["Did you mean 'Conv_c'?"]),
     });
+  });
+
+  it('refuses rules for values the graph does not have, and says where constants belong', () => {
+    const rule = (tensor: string) => () => checkTensorRules(residual.graph, [{ tensor, range: [0, 1] }]);
+    const [known = ''] = residual.graph.nodes.flatMap((node) => node.outputs);
+    expect(rule(known)).not.toThrow();
+    expect(rule(`${known}x`)).toThrow('the model has no value');
+    expect(rule([...residual.graph.initializers.keys()][0] ?? '')).toThrow('is a constant');
+  });
+
+  it('names a stretch as it was written', async () => {
+    const between = { from: 'no', to: 'where' };
+    await expect(plan(residual, { nodes: [{ match: { between } }] })).rejects.toThrow("between 'no..where'");
   });
 
   it('reads one value in two formats when layers ask for it', async () => {
