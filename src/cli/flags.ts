@@ -58,7 +58,7 @@ export const dataFlags = {
     multipleNonGreedy: true,
     helpValue: 'NAME=N,N',
     description:
-      'Sizes of the unknown dimensions of an input that no array fills, in order, without the samples. Repeatable.',
+      'Sizes of the dimensions that the model leaves open in an input, in order, without the samples. Repeatable.',
   }),
   sequence: Flags.integer({
     ...HELP,

@@ -150,7 +150,7 @@ function floorSettings(
     maxDrop: {
       max: maxDrop,
       metric,
-      labels: requireSetting(labels, `the labels that ${metric} needs`, '--labels FILE, or search.labels'),
+      labels: requireSetting(labels, `a file of labels for ${metric}`, '--labels FILE, or search.labels'),
       data: own === undefined ? data : checkedData({ ...reading, ...own }),
       ...(scores === undefined ? {} : { scores }),
     },

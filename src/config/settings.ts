@@ -256,14 +256,14 @@ export function planSettings({ target, quantize = {} }: Config): PlanSettings {
   };
 }
 
-/** `file.json:point`, as rules for the planner. */
+/** `file:point`, as rules for the planner. */
 function paretoRules(text: string): NodeRule[] {
-  const [, file, point] = /^(.+\.json):(\w+)$/.exec(text) ?? [];
+  const [, file, point] = /^(.+):(\w+)$/.exec(text) ?? [];
   if (file === undefined || point === undefined) {
     throw new FxqError(
       'E_USAGE',
       `'${text}' names no point of a Pareto file`,
-      'Write FILE.json:POINT, for example model.pareto.json:budget.',
+      'Write FILE:POINT, for example model.pareto.json:budget.',
     );
   }
   return pointRules(readPareto(file), point);

@@ -65,6 +65,12 @@ export async function openDataSet(
   const sourceRows = countRows(bound, spec);
   const fixedBatch = commonBatch(all);
   const rows = chooseRows(spec, sourceRows, fixedBatch, ctx);
+  if (spec.sequence !== undefined && carry.size === 0)
+    throw new FxqError(
+      'E_CONFIG',
+      `sequences of ${spec.sequence} samples are given, but no input is recurrent`,
+      ['Say which input carries state over (--input STATE=output:NAME), or leave the sequence out.'],
+    );
   const sequence = carry.size === 0 ? 1 : sequenceLength(spec, rows.length);
   noteRounding(bound, ctx);
 
@@ -74,7 +80,7 @@ export async function openDataSet(
   ];
   const states = all
     .filter((input) => carry.has(input.name))
-    .map((input) => [input.name, zeroState(input, specOf(input).sizes)] as const);
+    .map((input) => [input.name, zeroState(input)] as const);
   const varying = bound.some(hasVaryingShape);
   const single =
     varying ||
@@ -124,8 +130,8 @@ function isFromArray({ value, derive, recurrent }: InputSpec): boolean {
 }
 
 /** The fill of an input that is made by a rule; recurrent ones have none, the runs fill them. */
-function madeFill(input: ModelInput, { value, derive, sizes }: InputSpec): Fill | undefined {
-  if (value !== undefined) return fillWithValue(input, value, sizes);
+function madeFill(input: ModelInput, { value, derive }: InputSpec): Fill | undefined {
+  if (value !== undefined) return fillWithValue(input, value);
   const derivation = derive === undefined ? undefined : parseDerivation(derive);
   return derivation === undefined ? undefined : fillDerived(input, derivation);
 }

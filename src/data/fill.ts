@@ -109,8 +109,8 @@ export function stack(input: ModelInput, dims: readonly number[], parts: readonl
 }
 
 /** The same number for every sample. */
-export function fillWithValue(input: ModelInput, value: number, sizes: readonly number[] = []): Fill {
-  const dims = constantDims(input, sizes);
+export function fillWithValue(input: ModelInput, value: number): Fill {
+  const dims = constantDims(input);
   const one = convertSample(
     { dtype: 'float64', dims, data: new Float64Array(sizeOf(dims)).fill(value) },
     input.dtype,
@@ -125,10 +125,8 @@ export function fillWithValue(input: ModelInput, value: number, sizes: readonly 
 }
 
 /** Shape of one sample of an input that no array fills: unknown sizes must be given. */
-export function constantDims(input: ModelInput, sizes: readonly number[] = []): number[] {
-  const given = [...sizes];
-  return (input.sampleDims ?? []).map((d) => {
-    const size = d ?? given.shift();
+export function constantDims(input: ModelInput): number[] {
+  return (input.sampleDims ?? []).map((size) => {
     if (size !== undefined) return size;
     throw new FxqError(
       'E_CONFIG',
@@ -174,8 +172,8 @@ export function fillDerived(input: ModelInput, { rule, from }: Derivation): Fill
 }
 
 /** The state before the first sample of a sequence. */
-export function zeroState(input: ModelInput, sizes: readonly number[] = []): Tensor {
-  const dims = constantDims(input, sizes);
+export function zeroState(input: ModelInput): Tensor {
+  const dims = constantDims(input);
   return stack(input, dims, [createArray(input.dtype, sizeOf(dims))]);
 }
 

@@ -18,9 +18,10 @@ export interface ModelInput {
 }
 
 /**
- * Describes a declared input.
+ * Describes a declared input, with the sizes that the data say it has.
  *
- * @throws FxqError E_UNSUPPORTED for inputs that are no numeric tensors, E_CONFIG for a sample axis it does not have
+ * @throws FxqError E_UNSUPPORTED for inputs that are no numeric tensors, E_CONFIG for a sample axis it does not have or
+ *   more sizes than it leaves open
  */
 export function modelInput(value: ValueInfo, spec: InputSpec = {}): ModelInput {
   const { name, type } = value;
@@ -33,17 +34,41 @@ export function modelInput(value: ValueInfo, spec: InputSpec = {}): ModelInput {
     );
   }
   const dims = type?.dims;
-  const shape = dims === undefined ? `${dtype}[?]` : `${dtype}[${dims.map((d) => d ?? '?').join(',')}]`;
-  const axis = sampleAxis(name, dims, spec.sampleAxis, shape);
+  const declared = describeShape(dtype, dims);
+  const axis = sampleAxis(name, dims, spec.sampleAxis, declared);
+  const sized = dims === undefined ? undefined : withSizes(name, dims, axis, spec.sizes, declared);
   const batch = axis === undefined ? undefined : dims?.[axis];
   return {
     name,
     dtype,
     sampleAxis: axis,
     fixedBatch: typeof batch === 'number' ? batch : undefined,
-    sampleDims: dims?.filter((_, i) => i !== axis).map((d) => (typeof d === 'number' ? d : undefined)),
-    shape,
+    sampleDims: sized?.filter((_, i) => i !== axis).map((d) => (typeof d === 'number' ? d : undefined)),
+    shape: describeShape(dtype, sized),
   };
+}
+
+function describeShape(dtype: DType, dims: readonly Dim[] | undefined): string {
+  return dims === undefined ? `${dtype}[?]` : `${dtype}[${dims.map((d) => d ?? '?').join(',')}]`;
+}
+
+/** The sizes that a model leaves open, taken in order from those that are given. */
+function withSizes(
+  name: string,
+  dims: readonly Dim[],
+  axis: number | undefined,
+  sizes: readonly number[] = [],
+  declared: string,
+): Dim[] {
+  const open = dims.filter((d, i) => i !== axis && typeof d !== 'number').length;
+  if (sizes.length > open)
+    throw new FxqError(
+      'E_CONFIG',
+      `input '${name}' is ${declared} and leaves ${open} sizes open, but ${sizes.length} are given`,
+      `Give one number for each: --sizes ${name}=N,N, or inputs.${name}.sizes.`,
+    );
+  const given = [...sizes];
+  return dims.map((d, i) => (i === axis || typeof d === 'number' ? d : (given.shift() ?? d)));
 }
 
 function sampleAxis(

@@ -17,8 +17,8 @@ export function randomArrays(
   rng: Rng,
 ): SourceArray[] {
   return inputs.map((input) => {
-    const { sizes, below = 2 } = specs[input.name] ?? {};
-    const dims = constantDims(input, sizes);
+    const { below = 2 } = specs[input.name] ?? {};
+    const dims = constantDims(input);
     const read = (sample: number): Tensor =>
       draw(input.dtype, dims, below, rng.fork(`${input.name}/${sample}`));
     return {

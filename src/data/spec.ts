@@ -52,7 +52,7 @@ export interface InputSpec {
   readonly preprocess?: PreprocessPreset | PreprocessSpec;
   /** Axis of the model input along which samples are stacked, or `none` when it takes one sample as it is. */
   readonly sampleAxis?: number | 'none';
-  /** Sizes of the input's unknown dimensions, in order, for `random`, `value` and `recurrent`. */
+  /** Sizes of the dimensions that the model leaves open in the input, in order, without the sample axis. */
   readonly sizes?: readonly number[];
   /** Integers of `random` are drawn from 0 to this number minus one; 2 by default. */
   readonly below?: number;

@@ -109,10 +109,10 @@ async function divideInputs(
   const given: GivenInput[] = [];
   for (const input of inputs) {
     const { name, dtype } = input;
-    const { value: number, sizes, derive, recurrent } = specs[name] ?? {};
+    const { value: number, derive, recurrent } = specs[name] ?? {};
     if (number !== undefined) {
       const samples = Array.from({ length: batch }, (_, i) => i);
-      const fixed = await fillWithValue(input, number, sizes)(samples, new Map());
+      const fixed = await fillWithValue(input, number)(samples, new Map());
       given.push({ name, dims: fixed.dims, fixed });
       continue;
     }
@@ -123,7 +123,7 @@ async function divideInputs(
       );
     if (dtype !== 'float32') throw unsupported(name, `it is ${dtype}, and gradients need float32`);
     if (input.sampleAxis !== 0) throw unsupported(name, 'its samples are not stacked on axis 0');
-    const dims = [batch, ...constantDims(input, sizes)];
+    const dims = [batch, ...constantDims(input)];
     sought.push({ name, dims, ...(known === undefined ? {} : { known }) });
   }
   if (sought.length === 0)

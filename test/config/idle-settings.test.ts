@@ -10,6 +10,15 @@ function settingsOf(values: Readonly<Record<string, Settings>>): unknown {
   return quantizeSettings(loadConfig({ folder: '/nowhere', flags: [model, ...flags] }));
 }
 
+describe('points of a Pareto file', () => {
+  it('are read from a file of any name', () => {
+    const at = (fromPareto: string) => () => settingsOf({ quantize: { fromPareto } });
+    expect(at('none:budget')).toThrow('cannot read the Pareto file none');
+    expect(at('none.json:budget')).toThrow('cannot read the Pareto file none.json');
+    expect(at('none.json')).toThrow('names no point');
+  });
+});
+
 describe('settings that nothing reads', () => {
   it.each([
     ['quantize.sparsityMethod', { quantize: { sparsityMethod: 'wanda' } }],

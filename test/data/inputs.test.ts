@@ -160,6 +160,28 @@ describe('random data', () => {
   });
 });
 
+describe('sizes that are given', () => {
+  const rows = model`opset 17 (float32[N,3,T] x) => (float32[N,3,T] y) { y = Relu(x) }`;
+  const path = saveNpy(folder, 'sized.npy', counting('float32', [4, 3, 5]));
+
+  it('hold for inputs that arrays fill, too', async () => {
+    expect((await open({ path, inputs: { x: { sizes: [5] } } }, rows)).samples).toBe(4);
+    await expect(open({ path, inputs: { x: { sizes: [6] } } }, rows)).rejects.toThrow(
+      /has shape \[samples,3,5\], input 'x' takes float32\[N,3,6\]/,
+    );
+  });
+
+  it('are no more than the model leaves open', async () => {
+    await expect(open({ kind: 'random', inputs: { x: { sizes: [3, 5] } } }, rows)).rejects.toThrow(
+      "input 'x' is float32[N,3,T] and leaves 1 sizes open, but 2 are given",
+    );
+  });
+
+  it('are no sequences: these need recurrent state', async () => {
+    await expect(open({ path, sequence: 2 }, rows)).rejects.toThrow('no input is recurrent');
+  });
+});
+
 describe('the content hash', () => {
   const one = model`opset 17 (float32[N,3] x) => (float32[N,3] y) { y = Relu(x) }`;
   const array = counting('float32', [6, 3]);

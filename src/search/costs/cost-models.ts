@@ -92,7 +92,7 @@ function lookUp(
   if (value !== undefined) return value;
   throw new FxqError('E_CONFIG', `the hardware '${name}' declares no ${cost} of ${key}`, [
     table === undefined
-      ? `Add a ${cost} table to its profile, or measure one.`
+      ? `Add a table of ${cost} to its profile, or measure one.`
       : `Add that entry to its ${cost} table.`,
   ]);
 }
