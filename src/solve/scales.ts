@@ -130,7 +130,7 @@ function leastSquares(values: Float64Array, grid: WeightGrid): Candidate {
       const zeroPoint = base.zeroPoint + shift;
       if (zeroPoint < grid.low || zeroPoint > grid.high) continue;
       const candidate = { scale: base.scale, zeroPoint };
-      const error = squaredError(values, candidate, grid);
+      const error = squaredError(values, candidate, grid, least);
       if (error >= least) continue;
       least = error;
       best = candidate;
@@ -143,8 +143,16 @@ function leastSquares(values: Float64Array, grid: WeightGrid): Candidate {
   return best;
 }
 
-/** Σ(ŵ − w)² of nearest codes (ties upward, which changes nothing here). */
-function squaredError(values: Float64Array, { scale, zeroPoint }: Candidate, grid: WeightGrid): number {
+/** Values after which a sum is held against what it has to stay below. */
+const STRETCH = 64;
+
+/** Σ(ŵ − w)² of nearest codes (ties upward, which changes nothing here), or what of it first reaches `most`. */
+function squaredError(
+  values: Float64Array,
+  { scale, zeroPoint }: Candidate,
+  grid: WeightGrid,
+  most = Infinity,
+): number {
   const low = grid.low - zeroPoint;
   const high = grid.high - zeroPoint;
   const inverse = 1 / scale;
@@ -157,13 +165,15 @@ function squaredError(values: Float64Array, { scale, zeroPoint }: Candidate, gri
     }
     return sum;
   }
-  for (let i = 0; i < values.length; i++) {
-    const v = values[i] as number;
-    let code = Math.floor(v * inverse + 0.5);
-    if (code < low) code = low;
-    else if (code > high) code = high;
-    const d = code * scale - v;
-    sum += d * d;
+  for (let i = 0; i < values.length && sum < most;) {
+    for (const end = Math.min(i + STRETCH, values.length); i < end; i++) {
+      const v = values[i] as number;
+      let code = Math.floor(v * inverse + 0.5);
+      if (code < low) code = low;
+      else if (code > high) code = high;
+      const d = code * scale - v;
+      sum += d * d;
+    }
   }
   return sum;
 }

@@ -93,7 +93,7 @@ export function emitTap(
   const x = weighted(emitInputs(editor, plan));
   const size = editor.addInitializer('fxq_size', tensor('int64', [], [BigInt(groups * cols)]));
   const inputs = {
-    gram: products(editor, x, x, groups, 'fxq_gram'),
+    gram: gramOf(editor, x, groups, cols),
     sum: sumRows(x, 'fxq_sum'),
     rows:
       root === undefined
@@ -115,6 +115,27 @@ export function emitTap(
       ),
     },
   };
+}
+
+/** Matrices narrower than this are multiplied whole: pieces of them cost more calls than they save arithmetic. */
+const WORTH_HALVES = 64;
+
+/**
+ * x·xᵀ group by group, [groups, cols, rows] to [groups, cols, cols]. The halves of x make three products instead of four,
+ * since one of those is the transpose of another.
+ */
+function gramOf(editor: GraphEditor, x: string, groups: number, cols: number): string {
+  if (groups > 1 || cols < WORTH_HALVES) return products(editor, x, x, groups, 'fxq_gram');
+  const half = Math.floor(cols / 2);
+  const part = (from: number, to: number): string =>
+    editor.emit('Slice', [x, ints(editor, from), ints(editor, to), ints(editor, 1)]);
+  const [first, second] = [part(0, half), part(half, cols)];
+  const corner = products(editor, first, second, 1, 'fxq_corner');
+  const beside = (a: string, b: string): string => editor.emit('Concat', [a, b], { axis: 1 });
+  const upper = beside(products(editor, first, first, 1, 'fxq_square'), corner);
+  const turned = editor.emit('Transpose', [corner], { perm: [1, 0] });
+  const lower = beside(turned, products(editor, second, second, 1, 'fxq_square'));
+  return editor.emit('Concat', [upper, lower], { axis: 0 }, 'fxq_gram');
 }
 
 /** a·bᵀ group by group: [groups, m, rows] and [groups, n, rows] to [groups, m, n]. */
