@@ -15,6 +15,7 @@ import {
   patternsAskedFor,
   quantities,
   readBaseline,
+  unitOfDifferences,
   type BaselineDelta,
   type Measured,
   type ModelFacts,
@@ -125,7 +126,7 @@ function withDeltas(
 ): ReturnType<typeof quantities> {
   const all = new Map(measured);
   for (const { quantity, before, after, unit } of deltas)
-    all.set(`delta.${quantity}`, { value: after - before, unit });
+    all.set(`delta.${quantity}`, { value: after - before, unit: unitOfDifferences(unit) });
   return all;
 }
 

@@ -2,7 +2,7 @@
 import { FxqError, didYouMean } from '../core/index.js';
 import { type Quantity } from './quantities.js';
 import { type GateLevel, type GateResult } from './result.js';
-import { parseMeasure, UNIT_NAMES, type Measure } from './units.js';
+import { parseMeasure, unitOfDifferences, UNIT_NAMES, type Measure } from './units.js';
 
 /** Operators of gates. A value that is no number passes none of them. */
 const OPERATORS = {
@@ -77,7 +77,11 @@ function gateProblem(gate: Gate, measured: ReadonlyMap<string, Quantity>): strin
     const near = didYouMean(gate.quantity, measured.keys());
     return `the gate '${gate.text}' speaks of '${gate.quantity}', which was not measured${near && `; ${near}`}`;
   }
-  if (gate.limit.unit !== '' && gate.limit.unit !== quantity.unit) {
+  // A drop of '0.5 %' is understood as points, which is what drops of percentages are.
+  if (
+    !['', quantity.unit].includes(gate.limit.unit) &&
+    unitOfDifferences(gate.limit.unit) !== quantity.unit
+  ) {
     const unit = quantity.unit === '' ? 'no unit' : `the unit ${quantity.unit}`;
     return `the gate '${gate.text}' gives ${gate.limit.unit}, but ${gate.quantity} has ${unit}`;
   }

@@ -18,5 +18,5 @@ export { weightSection } from './weight-section.js';
 export { transformSections } from './transforms.js';
 export { compareSizes } from './sizes.js';
 export { observeTensors, valueNamed, type TensorObserver } from './tensors.js';
-export { formatBytes, formatMeasure } from './units.js';
+export { formatBytes, formatMeasure, unitOfDifferences } from './units.js';
 export { isSparsity, measurePatterns, patternsAskedFor } from './sparsity.js';

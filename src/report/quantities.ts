@@ -1,6 +1,7 @@
 /** Every number of a result by a dotted name: what gates, baselines and deltas speak about. */
 import { sumsProducts } from '../emit/index.js';
 import { type BaselineDelta, type ReportResult } from './result.js';
+import { unitOfDifferences } from './units.js';
 
 export interface Quantity {
   readonly value: number;
@@ -33,7 +34,7 @@ export function quantities(result: Measured): Map<string, Quantity> {
     set(m.name, m.quantized, m.unit);
     set(`${m.name}.float`, m.float, m.unit);
     set(`${m.name}.quantized`, m.quantized, m.unit);
-    set(`${m.name}.drop`, m.drop, m.unit);
+    set(`${m.name}.drop`, m.drop, unitOfDifferences(m.unit));
     set(`${m.name}.relative`, m.relative, '%');
   }
   addOutputs(result, set);

@@ -9,7 +9,14 @@ import { weightSection } from './weight-section.js';
 import { transformSections } from './transforms.js';
 import { activationSection } from './activation-section.js';
 import { distillationSection, sparsitySection } from './sparsity-section.js';
-import { formatBytes, formatDecibels, formatMeasure, formatMilliseconds, significant } from './units.js';
+import {
+  formatBytes,
+  formatDecibels,
+  formatMeasure,
+  formatMilliseconds,
+  significant,
+  unitOfDifferences,
+} from './units.js';
 
 /** All sections that have something to say, what needs attention first. */
 export function sectionsOf(result: ReportResult): Section[] {
@@ -60,7 +67,7 @@ function quality({ metrics }: ReportResult): Section {
       cell(m.name),
       cell(formatMeasure(m.float, m.unit)),
       cell(formatMeasure(m.quantized, m.unit)),
-      cell(m.unit === '%' ? `${m.drop.toFixed(2)} points` : formatMeasure(m.drop, m.unit)),
+      cell(formatMeasure(m.drop, unitOfDifferences(m.unit))),
       cell(formatMeasure(m.relative, '%')),
     ]),
   };

@@ -1,10 +1,11 @@
 /** Units: numbers with a unit in gates, and numbers for people in reports. */
 import { EXACT } from './result.js';
 
-/** What one of a unit is, in the unit that results hold: bytes, milliseconds, percent, decibels. */
+/** What one of a unit is, in the unit that results hold: bytes, milliseconds, percent, points, decibels. */
 const UNITS = {
   '': { quantity: 'number', factor: 1 },
   '%': { quantity: '%', factor: 1 },
+  points: { quantity: 'points', factor: 1 },
   B: { quantity: 'B', factor: 1 },
   kB: { quantity: 'B', factor: 1e3 },
   MB: { quantity: 'B', factor: 1e6 },
@@ -24,6 +25,11 @@ export const UNIT_NAMES: readonly string[] = Object.keys(UNITS).filter((name) =>
 export interface Measure {
   readonly value: number;
   readonly unit: string;
+}
+
+/** The unit of differences between values of a unit: those of percentages are points. */
+export function unitOfDifferences(unit: string): string {
+  return unit === '%' ? 'points' : unit;
 }
 
 /** Reads `0.5`, `30 %`, `4 MB`, `12ms`; undefined when the text is no number with a known unit. */
@@ -48,6 +54,8 @@ export function formatMeasure(value: number, unit: string): string {
       return formatDecibels(value);
     case '%':
       return `${value.toFixed(2)} %`;
+    case 'points':
+      return `${value.toFixed(2)} points`;
     case '':
       return significant(value);
     default:

@@ -46,6 +46,9 @@ describe('checkGates', () => {
   it('compares with the measured values', () => {
     expect(check('top1.drop <= 1.5')).toEqual([true]);
     expect(check('top1.drop < 1.5')).toEqual([false]);
+    expect(check('top1.drop <= 1.5 points')).toEqual([true]);
+    expect(check('top1.drop <= 1.5 %')).toEqual([true]);
+    expect(() => check('top1 >= 50 points')).toThrow(/gives points, but top1 has the unit %/);
     expect(check('cer.relative <= 1 %')).toEqual([true]);
     expect(check('layers.worst > 24.9')).toEqual([false]);
     expect(check('size.ratio <= 30')).toEqual([true]);
@@ -109,6 +112,7 @@ describe('units', () => {
     ['1.5 MiB', 1572864, 'B'],
     ['-3dB', -3, 'dB'],
     ['2 s', 2000, 'ms'],
+    ['0.5 points', 0.5, 'points'],
   ])('reads %s', (text, value, unit) => expect(parseMeasure(text)).toEqual({ value, unit }));
 
   it.each(['', 'MB', '1 mb', '1 2', '0x10', 'NaN', 'toString'])('does not read %j', (text) =>
@@ -122,6 +126,7 @@ describe('units', () => {
     [999, 'dB', 'exact'],
     [-999, 'dB', 'broken'],
     [87.7, '%', '87.70 %'],
+    [0.5, 'points', '0.50 points'],
     [0.00001234, '', '0.00001234'],
     [NaN, '%', 'n/a'],
   ])('writes %d %s as %s', (value, unit, text) => expect(formatMeasure(value, unit)).toBe(text));

@@ -120,7 +120,15 @@ export const sampleResult: ReportResult = {
     { level: 'info', code: 'subset', message: '512 of 2000 samples were used' },
   ],
   gates: [
-    { gate: 'top1.drop <= 0.5', level: 'error', passed: false, value: 1.5, limit: 0.5, unit: '%', excess: 2 },
+    {
+      gate: 'top1.drop <= 0.5',
+      level: 'error',
+      passed: false,
+      value: 1.5,
+      limit: 0.5,
+      unit: 'points',
+      excess: 2,
+    },
     {
       gate: 'size < 300 kB',
       level: 'warn',
