@@ -22,6 +22,7 @@ import {
   planSettings,
   rangeSettings,
   replaceEnding,
+  requiredData,
 } from './settings.js';
 
 export interface SearchSettings {
@@ -62,9 +63,7 @@ export function searchSettings({ config }: LoadedConfig): SearchSettings {
   const { sensitivity, hardware, budgets, samples, cache, out } = wanted;
   const plan = planSettings(config);
   const { method, ...ranges } = rangeSettings(config);
-  const data = checkedData(
-    requireSetting(config.data, 'the data to search with', '--data PATH, or data: in the configuration'),
-  );
+  const data = requiredData(config, 'the data to search with');
   const kept = cache === false ? {} : { cache: cache ?? DEFAULT_CACHE };
   const floors = floorSettings(config, data);
   return {

@@ -68,9 +68,7 @@ export function calibrateSettings({ config }: LoadedConfig): CalibrateSettings {
   const { shard, file } = config.calibration ?? {};
   return {
     model,
-    data: checkedData(
-      requireSetting(config.data, 'the calibration data', '--data PATH, or data: in the configuration'),
-    ),
+    data: requiredData(config, 'the calibration data'),
     ...(shard === undefined ? {} : { shard }),
     out:
       file ?? replaceEnding(model, shard === undefined ? '.fxq' : `.${shard.index + 1}of${shard.count}.fxq`),
@@ -200,10 +198,15 @@ function blockChanges({
 
 /** A statistics file spares the run over the data; the data then only help to choose between range methods. */
 function statisticsSource({ calibration = {}, data }: Config): QuantizeSettings['statistics'] {
-  const spec = data === undefined ? undefined : checkedData(data);
+  const spec = data === undefined || !namesData(data) ? undefined : checkedData(data);
   if (calibration.file !== undefined)
     return { kind: 'file', path: calibration.file, ...(spec === undefined ? {} : { spec }) };
   return spec === undefined ? undefined : { kind: 'data', spec };
+}
+
+/** A configuration may say how data are read, and leave it to the command line which. */
+function namesData({ path, kind, samples, rows }: DataSpec): boolean {
+  return (path ?? kind ?? samples ?? rows) !== undefined;
 }
 
 export function rangeSettings({ calibration = {} }: Config): RangeChoice {
@@ -271,6 +274,12 @@ function paretoRules(text: string): NodeRule[] {
 
 export function modelOf(config: Config): string {
   return requireSetting(config.model, 'the model', 'the first argument, or model: in the configuration');
+}
+
+/** @throws FxqError E_USAGE saying how to give the data, where none are named */
+export function requiredData({ data }: Config, what: string): DataSpec {
+  const named = data !== undefined && namesData(data) ? data : undefined;
+  return checkedData(requireSetting(named, what, '--data PATH, or data: in the configuration'));
 }
 
 export function checkedData(spec: DataSpec): DataSpec {

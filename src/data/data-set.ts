@@ -53,7 +53,7 @@ export async function openDataSet(
   ctx: Context,
 ): Promise<DataSet> {
   validateDataSpec(spec);
-  refuseUnknownInputs(spec, inputs);
+  refuseUnknownInputs(spec.inputs ?? {}, inputs);
   const specOf = ({ name }: { name: string }): InputSpec => spec.inputs?.[name] ?? {};
   const all = inputs.map((value) => modelInput(value, specOf(value)));
   const bound = await bindInputs(
@@ -147,9 +147,13 @@ function pairs<T>(key: string, value: T | undefined): [string, T][] {
   return value === undefined ? [] : [[key, value]];
 }
 
-function refuseUnknownInputs(spec: DataSpec, inputs: readonly ValueInfo[]): void {
+/** @throws FxqError E_CONFIG for a description of an input that the model does not have */
+export function refuseUnknownInputs(
+  described: Readonly<Record<string, InputSpec>>,
+  inputs: readonly ValueInfo[],
+): void {
   const names = inputs.map((i) => i.name);
-  const unknown = Object.keys(spec.inputs ?? {}).find((name) => !names.includes(name));
+  const unknown = Object.keys(described).find((name) => !names.includes(name));
   if (unknown === undefined) return;
   throw new FxqError('E_CONFIG', `the data describes input '${unknown}', which the model does not have`, [
     ...[didYouMean(unknown, names)].filter((s) => s !== ''),

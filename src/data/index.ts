@@ -1,5 +1,5 @@
 /** data: samples for a model from arrays, images, test sets or a generator, with declared preprocessing. */
-export { openDataSet, type DataSet } from './data-set.js';
+export { openDataSet, refuseUnknownInputs, type DataSet } from './data-set.js';
 export { constantDims, fillWithValue } from './fill.js';
 export { modelInput, type ModelInput } from './inputs.js';
 export { readLabels, selectLabels, type Labels } from './labels.js';

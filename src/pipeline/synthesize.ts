@@ -2,7 +2,13 @@
 import { hashModel } from '../calibrate/index.js';
 import { type SynthesizeSettings } from '../config/index.js';
 import { FxqError, checkOutputs, writeOutput, type Context } from '../core/index.js';
-import { constantDims, fillWithValue, modelInput, type ModelInput } from '../data/index.js';
+import {
+  constantDims,
+  fillWithValue,
+  modelInput,
+  refuseUnknownInputs,
+  type ModelInput,
+} from '../data/index.js';
 import { inferValueTypes } from '../engine/index.js';
 import {
   describeNode,
@@ -52,6 +58,7 @@ export async function synthesize(settings: SynthesizeSettings, ctx: Context): Pr
   checkOutputs([settings.out], [['the float model', settings.model]]);
   const source = readModel(settings.model);
   requireStatistics(source, settings.model);
+  refuseUnknownInputs(settings.inputs, feedInputs(source.graph));
   const inputs = feedInputs(source.graph).map((v) => modelInput(v, settings.inputs[v.name]));
   const size = batchSize(inputs, settings);
   const { sought, given } = await divideInputs(inputs, size, settings);
@@ -127,7 +134,11 @@ async function divideInputs(
     sought.push({ name, dims, ...(known === undefined ? {} : { known }) });
   }
   if (sought.length === 0)
-    throw new FxqError('E_CONFIG', 'every input of the model is given a number, so there is nothing to make');
+    throw new FxqError(
+      'E_CONFIG',
+      'every input of the model is given a number, so there is nothing to make',
+      ['Leave --input out for the inputs that are to be made.'],
+    );
   return { sought, given };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
-import { quantizeSettings } from '../../src/config/settings.js';
+import { calibrateSettings, quantizeSettings } from '../../src/config/settings.js';
 
 type Settings = Readonly<Record<string, unknown>>;
 
@@ -9,6 +9,28 @@ function settingsOf(values: Readonly<Record<string, Settings>>): unknown {
   const model = { source: 'MODEL', path: ['model'], value: 'model.onnx' };
   return quantizeSettings(loadConfig({ folder: '/nowhere', flags: [model, ...flags] }));
 }
+
+describe('data', () => {
+  it('that are described but not named are none', () => {
+    expect(settingsOf({ data: { preprocess: 'unit' }, quantize: { preset: 'dynamic' } })).not.toHaveProperty(
+      'statistics',
+    );
+    const file = { calibration: { file: 'a.fxq' }, data: { ignore: ['labels'] } };
+    expect(settingsOf(file)).toMatchObject({ statistics: { kind: 'file', path: 'a.fxq' } });
+    expect(settingsOf(file)).not.toHaveProperty('statistics.spec');
+  });
+
+  it('of which samples are chosen have to be named', () => {
+    expect(() => settingsOf({ data: { samples: 5 } })).toThrow('data needs a path');
+  });
+
+  it('are asked for where there must be some', () => {
+    const model = { source: 'MODEL', path: ['model'], value: 'model.onnx' };
+    const reading = { source: 'file', path: ['data'], value: { preprocess: 'unit' } };
+    const loaded = loadConfig({ folder: '/nowhere', flags: [model, reading] });
+    expect(() => calibrateSettings(loaded)).toThrow('the calibration data is missing');
+  });
+});
 
 describe('points of a Pareto file', () => {
   it('are read from a file of any name', () => {

@@ -238,6 +238,12 @@ it.each<[string, Model, Partial<SynthesizeSettings>, RegExp]>([
     {},
     /input 'kind' cannot be made: it is int32/,
   ],
+  [
+    'an input that it does not have',
+    SMALL,
+    { inputs: { y: { value: 1 } } },
+    /describes input 'y', which the model does not/,
+  ],
   ['unknown sizes', SMALL, {}, /input 'x' is float32\[N,2,H,W\]; its unknown sizes are needed/],
   [
     'too large steps',
