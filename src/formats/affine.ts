@@ -11,6 +11,8 @@ const QDQ16_OPSET = 21;
 
 const STORAGE_BITS = [2, 4, 8, 16, 32] as const;
 
+const BYTE = 8;
+
 /** Smallest ONNX integer type with at least `bits` bits, and the first opset whose QDQ operators take it. */
 export function integerStorage(bits: number, signed: boolean): { dtype: DType; opset: number } {
   const width = STORAGE_BITS.find((storage) => storage >= bits) ?? 32;
@@ -34,13 +36,14 @@ export function encodeInteger(x: number, zeroPoint: number, low: number, high: n
  * type and keep to the narrower grid.
  *
  * @param narrow drop the lowest code of a signed format, so that the grid is symmetric (QONNX calls it narrow)
+ * @param bytes  store codes in bytes, for which runtimes have integer kernels and opset 13 is enough
  */
-export function affineInteger(bits: number, signed: boolean, narrow = false): NumberFormat {
+export function affineInteger(bits: number, signed: boolean, narrow = false, bytes = false): NumberFormat {
   const full = integerGrid(bits, signed);
   const low = narrow ? full.low + 1 : full.low;
   const high = full.high;
   return {
-    name: `${signed ? '' : 'u'}int${bits}${narrow ? '-narrow' : ''}`,
+    name: `${signed ? '' : 'u'}int${bits}${narrow ? '-narrow' : ''}${bytes ? '-bytes' : ''}`,
     family: 'affine',
     bits,
     signed,
@@ -50,7 +53,7 @@ export function affineInteger(bits: number, signed: boolean, narrow = false): Nu
     uniform: true,
     affine: true,
     scale: 'float',
-    ...integerStorage(bits, signed),
+    ...integerStorage(bytes ? BYTE : bits, signed),
     onnx: 'qdq',
     encode: (x, zeroPoint = 0) => encodeInteger(x, zeroPoint, low, high),
     decode: (code, zeroPoint = 0) => code - zeroPoint,
@@ -61,15 +64,19 @@ export function affineInteger(bits: number, signed: boolean, narrow = false): Nu
 const WIDTHS = [2, 3, 4, 5, 6, 7, 8, 16];
 
 export const AFFINE: FormatFamily = {
-  syntax: 'intN, uintN, intN-narrow (N = 2…8, 16)',
-  members: WIDTHS.flatMap((n) => [`int${n}`, `uint${n}`, `int${n}-narrow`]),
+  syntax: 'intN, uintN, intN-narrow (N = 2…8, 16), any of them below 8 bits -bytes',
+  members: WIDTHS.flatMap((n) => [
+    ...[`int${n}`, `uint${n}`, `int${n}-narrow`],
+    ...(n < BYTE ? [`int${n}-bytes`, `uint${n}-bytes`] : []),
+  ]),
   parse(name) {
-    const match = /^(u?)int(\d+)(-narrow)?$/.exec(name);
+    const match = /^(u?)int(\d+)(-narrow)?(-bytes)?$/.exec(name);
     if (match === null) return undefined;
     const bits = Number(match[2]);
     const signed = match[1] === '';
     const narrow = match[3] !== undefined;
-    if (!WIDTHS.includes(bits) || (narrow && !signed)) return undefined;
-    return affineInteger(bits, signed, narrow);
+    const bytes = match[4] !== undefined;
+    if (!WIDTHS.includes(bits) || (narrow && !signed) || (bytes && bits >= BYTE)) return undefined;
+    return affineInteger(bits, signed, narrow, bytes);
   },
 };

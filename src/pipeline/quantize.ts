@@ -55,7 +55,7 @@ export async function quantize(request: QuantizeRequest, ctx: Context): Promise<
     writeManifest(manifest, manifestFile);
     if (sidecar.length > 0) writeSidecar(sidecarPath(request.out), sidecar);
   }
-  const speed = await measureSpeed(loaded.source, model, request, ctx);
+  const speed = await measureSpeed(loaded.source, model, plan, request, ctx);
   const { equalization, permutation, sparsity } = ready;
   return {
     ...(sparsity === undefined ? {} : { activations: sparsity }),
@@ -136,12 +136,14 @@ function needsSamples({ emit, form }: QuantizeRequest): boolean {
 async function measureSpeed(
   float: Model,
   quantized: Model,
+  plan: Plan,
   { clock, statistics }: QuantizeRequest,
   ctx: Context,
 ): Promise<Speed | undefined> {
   if (clock === undefined || statistics?.spec === undefined) return undefined;
   const speed = await compareSpeed(float, quantized, statistics.spec, clock, ctx);
-  const note = speed === undefined ? undefined : slowerNote(speed);
+  const formats = Object.values(plan.weights).map(({ format }) => format);
+  const note = speed === undefined ? undefined : slowerNote(speed, formats);
   if (note !== undefined) ctx.note(note);
   return speed;
 }

@@ -2,6 +2,7 @@
 import { type Context, type Note } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { openSession } from '../engine/index.js';
+import { parseFormat } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
 import { measureLatency, type Timing } from '../report/index.js';
 
@@ -34,14 +35,25 @@ export async function compareSpeed(
 }
 
 /** A warning when the quantized model is clearly slower: even its fast runs take longer than the float model's slow ones. */
-export function slowerNote({ float, quantized }: Speed): Note | undefined {
+export function slowerNote({ float, quantized }: Speed, weightFormats: readonly string[]): Note | undefined {
   if (quantized.low <= float.high) return undefined;
+  const packed = weightFormats.find(isPacked);
+  const advice =
+    packed === undefined
+      ? '--preset weight-only keeps the smaller file without integer arithmetic'
+      : `${packed} is unpacked in every run, while ${packed}-bytes has integer kernels, in a file as large as that of int8`;
   const times = `${quantized.median.toFixed(2)} ms against ${float.median.toFixed(2)} ms`;
   return {
     level: 'warn',
     code: 'slower-than-float',
     message:
       `the quantized model is slower than the float one on this machine (${times} for one sample): ` +
-      'the kernel audit says which nodes stay float; --preset weight-only keeps the smaller file without integer arithmetic',
+      `the kernel audit says which nodes stay float; ${advice}`,
   };
+}
+
+/** Whether several codes share a byte. */
+function isPacked(name: string): boolean {
+  const { family, bits, dtype } = parseFormat(name);
+  return family === 'affine' && bits < 8 && !dtype.endsWith('int8');
 }
