@@ -255,7 +255,7 @@ export default class Quantize extends BaseCommand {
     out: Flags.string({
       char: 'o',
       helpValue: 'FILE',
-      description: 'Model to write. [default: the model with the preset in its name]',
+      description: 'Model to write. [default: the model with the preset or its formats in its name]',
     }),
     'cpp-types': Flags.string({
       helpValue: 'NAME',

@@ -15,13 +15,13 @@ import {
 import { type Effort } from '../solve/index.js';
 import { requireSetting, type LoadedConfig } from './load.js';
 import { type Config } from './schema.js';
+import { replaceEnding } from './output-name.js';
 import {
   DEFAULT_CACHE,
   checkedData,
   modelOf,
   planSettings,
   rangeSettings,
-  replaceEnding,
   requiredData,
 } from './settings.js';
 

@@ -18,6 +18,7 @@ import {
 import { formSettings } from './form-settings.js';
 import { refuseIdle } from './idle-settings.js';
 import { requireSetting, type LoadedConfig } from './load.js';
+import { quantizedName, replaceEnding } from './output-name.js';
 import { type Config } from './schema.js';
 
 /** Where solvers keep finished layers, from the working folder. */
@@ -79,7 +80,6 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
   const model = modelOf(config);
   const {
     out,
-    preset,
     emit,
     cppTypes,
     accumulator,
@@ -104,7 +104,7 @@ export function quantizeSettings({ config }: LoadedConfig): QuantizeSettings {
   refuseIdle(config, plan);
   return {
     model,
-    out: out ?? replaceEnding(model, `.${preset ?? 'quantized'}.onnx`),
+    out: out ?? quantizedName(model, config.quantize),
     plan,
     emit: emit ?? 'qdq',
     ...formSettings(emit ?? 'qdq', { cppTypes, accumulator, accumulatorOverflow }),
@@ -285,12 +285,4 @@ export function requiredData({ data }: Config, what: string): DataSpec {
 export function checkedData(spec: DataSpec): DataSpec {
   validateDataSpec(spec);
   return spec;
-}
-
-/** `dir/model.onnx` with another ending. */
-export function replaceEnding(model: string, ending: string): string {
-  const base = model.replace(/\.onnx$/, '');
-  if (base + ending === model)
-    throw new FxqError('E_USAGE', `the output would overwrite ${model}`, 'Give --out.');
-  return base + ending;
 }

@@ -2,7 +2,8 @@
 import { FxqError } from '../core/index.js';
 import { type InputSpec } from '../data/index.js';
 import { type LoadedConfig } from './load.js';
-import { modelOf, replaceEnding } from './settings.js';
+import { replaceEnding } from './output-name.js';
+import { modelOf } from './settings.js';
 
 export interface SynthesizeSettings {
   readonly model: string;
