@@ -13,6 +13,7 @@ import {
 import { integerFlow, resultFormat, type Flow, type ResultPoint } from './propagate.js';
 import { assignRoles, type NodeRole, type Scope, type ValueTypes, type WeightOperand } from './roles.js';
 import { type GranularitySetting, type PlanSettings } from './settings.js';
+import { softmaxInputs } from './softmax-inputs.js';
 import { findTarget } from './targets/index.js';
 import { createTies } from './ties.js';
 
@@ -33,7 +34,7 @@ export function planQuantization(model: Model, types: ValueTypes, settings: Plan
   const builder = new PlanBuilder(scope, integerFlow(graph, roles, target.fusesIntoSymmetric));
   for (const role of roles) builder.addNode(role);
   for (const node of graph.nodes) addSubgraphs(builder, node, { ...scope, observable: false });
-  return builder.finish(target.name);
+  return builder.finish(target.name, softmaxInputs(graph));
 }
 
 function addSubgraphs(builder: PlanBuilder, node: Node, scope: Scope): void {
@@ -219,14 +220,19 @@ class PlanBuilder {
     return weight !== undefined && weight.granularity.kind !== 'block' && parseFormat(weight.format).integer;
   }
 
-  finish(target: string): Plan {
+  finish(target: string, softmaxOnly: ReadonlySet<string>): Plan {
     return {
       version: 1,
       target,
       activations: Object.fromEntries(
         [...this.#activations].map(([id, a]) => [
           id,
-          { ...a, tie: this.#ties.root(id), moved: this.#moved.has(id) },
+          {
+            ...a,
+            tie: this.#ties.root(id),
+            moved: this.#moved.has(id),
+            ...(softmaxOnly.has(a.value) && { softmaxOnly: true }),
+          },
         ]),
       ),
       weights: Object.fromEntries(this.#weights),

@@ -31,6 +31,8 @@ export interface ActivationQuantization extends TensorQuantization {
   readonly tie: string;
   /** Holds nothing but elements of other members of its tie, so it needs no statistics of its own. */
   readonly moved: boolean;
+  /** Softmaxes read it and nothing else does. */
+  readonly softmaxOnly?: boolean;
 }
 
 /** A weight: an initializer and the one way its layers use it. */

@@ -45,7 +45,9 @@ function parameters(
   const format = parseFormat(first.format);
   const symmetric = isSymmetric(format);
   const given = members.map((m) => m.range).find((r) => r?.method === 'given' || r?.method === 'layer-error');
-  const range: Range = given ?? chooseRange(sketchOf(members, statistics), settings, { format, symmetric });
+  const softmaxOnly = members.every((m) => m.softmaxOnly);
+  const range: Range =
+    given ?? chooseRange(sketchOf(members, statistics), settings, { format, symmetric, softmaxOnly });
   const { scale, zeroPoint } = parametersForRange(format, range, { symmetric });
   return { scale: [scale], zeroPoint: [zeroPoint], range };
 }

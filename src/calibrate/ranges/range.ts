@@ -5,6 +5,7 @@ import { BINS_BY_VALUE, binBounds } from '../sketch.js';
 import { type TensorStatistics } from '../statistics.js';
 import { distributionOf, magnitudes, quantile, type Distribution } from './distribution.js';
 import { entropyThreshold } from './entropy.js';
+import { withoutMask } from './masked-scores.js';
 import { formatError, freeRange, gridError, symmetricRange } from './mse.js';
 
 /**
@@ -43,6 +44,8 @@ export interface RangeTarget {
   readonly format: NumberFormat;
   /** Zero point 0. */
   readonly symmetric: boolean;
+  /** Only softmaxes read the value, to which all that is far below the largest of its row is alike. */
+  readonly softmaxOnly?: boolean;
 }
 
 /** Real values a grid should cover; zero is always among them. */
@@ -88,7 +91,8 @@ export function chooseRange(
   settings: RangeSettings,
   target: RangeTarget,
 ): Range {
-  const distribution = distributionOf(statistics);
+  const whole = distributionOf(statistics);
+  const distribution = target.softmaxOnly === true ? withoutMask(whole, statistics) : whole;
   const min = Math.min(distribution.min, 0);
   const max = Math.max(distribution.max, 0);
   const percentile = settings.percentile ?? DEFAULT_PERCENTILE;
