@@ -1,5 +1,6 @@
 /** Settings of steps that do not take place. They are refused: whoever wrote them expects them to count. */
 import { FxqError } from '../core/index.js';
+import { parseFormat } from '../formats/index.js';
 import { type PlanSettings } from '../plan/index.js';
 import { BLOCK_SOLVER } from '../solve/index.js';
 import { type Config } from './schema.js';
@@ -39,6 +40,14 @@ const SETTINGS: readonly IdleSetting[] = [
     fix: 'Add --distill, or leave quantize.distillation out.',
   },
   {
+    setting: 'quantize.granularity',
+    isGiven: ({ quantize }) => quantize?.granularity !== undefined,
+    isRead: ({ quantize: { budgets = [] } = {} }, plan) =>
+      budgets.length > 0 || [plan, ...plan.nodes].some(({ weights }) => leavesBlocksOpen(weights)),
+    why: 'the format of the weights has blocks of its own',
+    fix: 'Leave out --granularity, or choose a format without blocks (docs/formats.md).',
+  },
+  {
     setting: 'calibration.method',
     isGiven: ({ calibration }) => (calibration?.method ?? 'auto') !== 'auto',
     isRead: ({ search, quantize: { budgets = [] } = {} }, plan) =>
@@ -61,4 +70,9 @@ export function refuseIdle(config: Config, plan: PlanSettings): void {
 /** Whether a format of activations takes its ranges from calibration. */
 function isCalibrated(format: string | undefined): boolean {
   return format !== undefined && format !== 'float' && format !== 'dynamic';
+}
+
+/** Whether the plan says which weights share a scale. */
+function leavesBlocksOpen(format: string | undefined): boolean {
+  return format !== undefined && (format === 'float' || parseFormat(format).block === undefined);
 }

@@ -50,6 +50,7 @@ describe('settings that nothing reads', () => {
     ],
     ['quantize.block', { quantize: { block: { layers: 2 }, solver: 'descent' } }],
     ['quantize.distillation', { quantize: { distillation: { steps: 10 } } }],
+    ['quantize.granularity', { quantize: { weights: 'nvfp4', granularity: 'tensor' } }],
     ['calibration.method', { calibration: { method: 'entropy' }, quantize: { preset: 'weight-only' } }],
     ['calibration.method', { calibration: { method: 'minmax' }, quantize: { preset: 'dynamic' } }],
   ])('%s is refused in %j', (setting, values) => {
@@ -63,6 +64,8 @@ describe('settings that nothing reads', () => {
     { quantize: { block: { layers: 2 }, budgets: ['size=50%'] }, search: { solver: ['auto', 'block'] } },
     { quantize: { distillation: { steps: 10 }, distill: true } },
     { quantize: { distillation: { steps: 10 }, distill: false } },
+    { quantize: { weights: 'int4', granularity: 'tensor' } },
+    { quantize: { weights: 'nvfp4', granularity: 'tensor', layers: [{ match: 'a', weights: 'int8' }] } },
     { calibration: { method: 'auto' }, quantize: { preset: 'weight-only' } },
     { calibration: { method: 'entropy' } },
     {
