@@ -3,33 +3,31 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createContext } from '../../src/core/index.js';
 import { quantize, report, type QuantizeRequest, type QuantizeResult } from '../../src/pipeline/index.js';
-import { DEFAULT_SETTINGS } from '../../src/plan/index.js';
 import { formatSection, activationSection, quantities } from '../../src/report/index.js';
 import { parseSparsityTarget } from '../../src/solve/index.js';
+import { fashionRequest } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
 const folder = temporaryFolder();
 const PREPROCESS = { scale: 1 / 255, mean: 0.286, std: 0.353 };
 
 function request(name: 'cnn' | 'vit', target?: string): QuantizeRequest {
-  return {
-    model: `fixtures/fashion-${name}/${name}.onnx`,
-    out: join(folder, `${name}.onnx`),
-    plan: { ...DEFAULT_SETTINGS, activations: 'float' },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'range',
-    statistics: {
-      kind: 'data',
-      spec: { path: 'fixtures/fashion-mnist/calibration.npz', rows: [0, 40], preprocess: PREPROCESS },
-    },
-    solving: { effort: 'fast' },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: false,
-    locked: false,
-    ...(target === undefined ? {} : { activationSparsity: parseSparsityTarget(target) }),
+  const spec = {
+    path: 'fixtures/fashion-mnist/calibration.npz',
+    rows: [0, 40] as const,
+    preprocess: PREPROCESS,
   };
+  return fashionRequest(
+    join(folder, `${name}.onnx`),
+    {},
+    {
+      model: `fixtures/fashion-${name}/${name}.onnx`,
+      weightRange: 'range',
+      statistics: { kind: 'data', spec },
+      dryRun: false,
+      ...(target === undefined ? {} : { activationSparsity: parseSparsityTarget(target) }),
+    },
+  );
 }
 
 const found: Partial<Record<'cnn' | 'vit', QuantizeResult>> = {};

@@ -10,6 +10,7 @@ import { quantize, readManifest, report, type QuantizeRequest } from '../../src/
 import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
 import { parseGate } from '../../src/report/index.js';
 import { argmax } from '../../src/tensor/index.js';
+import { fashionRequest } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { runModel } from '../emit/integer/integer-model.js';
 
@@ -20,20 +21,13 @@ const DATA = { path: 'fixtures/fashion-mnist/calibration.npz', samples: 64, prep
 const ctx = createContext();
 
 function request(out: string, emit: Form, settings: Partial<PlanSettings>): QuantizeRequest {
-  return {
-    model: MODEL,
-    out: join(folder, out),
-    plan: { ...DEFAULT_SETTINGS, ...settings },
-    emit,
-    ranges: { method: 'minmax' },
-    weightRange: 'range',
-    statistics: { kind: 'data', spec: DATA },
-    avoidSaturation: false,
-    solving: { effort: 'fast' },
-    externalData: false,
-    dryRun: false,
-    locked: false,
-  };
+  const statistics = { kind: 'data', spec: DATA } as const;
+  const changes = { emit, statistics, weightRange: 'range', dryRun: false } as const;
+  return fashionRequest(
+    join(folder, out),
+    { activations: DEFAULT_SETTINGS.activations, ...settings },
+    changes,
+  );
 }
 
 /** Share of test samples on which two models choose the same class. */

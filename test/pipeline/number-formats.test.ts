@@ -11,6 +11,7 @@ import { bestOnOthers } from '../../src/pipeline/binary-points.js';
 import { quantize, readManifest, report, type QuantizeRequest } from '../../src/pipeline/index.js';
 import { DEFAULT_SETTINGS, type PlanSettings } from '../../src/plan/index.js';
 import { evidenceSections, formatSection, type FormatEvidence } from '../../src/report/index.js';
+import { fashionRequest } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 import { model } from '../helpers/model.js';
 
@@ -24,21 +25,10 @@ function request(
   plan: Partial<PlanSettings>,
   changes: Partial<QuantizeRequest> = {},
 ): QuantizeRequest {
-  return {
-    model: MODEL,
-    out: join(folder, out),
-    plan: { ...DEFAULT_SETTINGS, target: 'integer', granularity: 'tensor', ...plan },
-    emit: 'qdq',
-    ranges: { method: 'minmax' },
-    weightRange: 'range',
-    statistics: { kind: 'data', spec },
-    solving: { effort: 'fast' },
-    avoidSaturation: false,
-    externalData: false,
-    dryRun: false,
-    locked: false,
-    ...changes,
-  };
+  const settings = { ...DEFAULT_SETTINGS, target: 'integer', granularity: 'tensor', ...plan } as const;
+  const statistics = { kind: 'data', spec } as const;
+  const usual = { statistics, weightRange: 'range', dryRun: false } as const;
+  return fashionRequest(join(folder, out), settings, { ...usual, ...changes });
 }
 
 async function run(r: QuantizeRequest): Promise<FormatEvidence> {

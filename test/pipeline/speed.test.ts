@@ -5,31 +5,15 @@ import { createContext } from '../../src/core/index.js';
 import { readModel, storedTensors } from '../../src/onnx/index.js';
 import { quantize, type QuantizeResult } from '../../src/pipeline/index.js';
 import { slowerNote, type Speed } from '../../src/pipeline/speed.js';
-import { DEFAULT_SETTINGS } from '../../src/plan/index.js';
+import { fashionRequest } from '../helpers/fashion.js';
 import { temporaryFolder } from '../helpers/folder.js';
 
 const folder = temporaryFolder();
-const preprocess = { scale: 1 / 255, mean: 0.286, std: 0.353 };
-const spec = { path: 'fixtures/fashion-mnist/calibration.npz', rows: [0, 16] as const, preprocess };
 
 function run(weights: string): Promise<QuantizeResult> {
-  return quantize(
-    {
-      model: 'fixtures/fashion-cnn/cnn.onnx',
-      out: join(folder, `${weights}.onnx`),
-      plan: { ...DEFAULT_SETTINGS, weights, solver: 'nearest' },
-      emit: 'qdq',
-      ranges: { method: 'minmax' },
-      weightRange: 'range',
-      statistics: { kind: 'data', spec },
-      solving: { effort: 'fast' },
-      avoidSaturation: false,
-      externalData: false,
-      dryRun: false,
-      locked: false,
-    },
-    createContext({ threads: 1 }),
-  );
+  const plan = { weights, activations: 'uint8', solver: 'nearest' };
+  const request = fashionRequest(join(folder, `${weights}.onnx`), plan, { dryRun: false });
+  return quantize(request, createContext({ threads: 1 }));
 }
 
 describe('weights of 4 bits in bytes', () => {
