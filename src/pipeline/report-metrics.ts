@@ -47,15 +47,35 @@ const SECTIONS = [
   'delta',
 ];
 
+/** Sections that settings switch off, and how they are switched on. */
+const SWITCHED: Readonly<Record<string, { isOff(settings: ReportSettings): boolean; readonly how: string }>> =
+  {
+    latency: { isOff: ({ latency }) => latency === 0, how: '--latency auto' },
+    layer: { isOff: ({ layers }) => layers === 0, how: '--layers 32' },
+    layers: { isOff: ({ layers }) => layers === 0, how: '--layers 32' },
+    activations: {
+      isOff: ({ activationSparsity }) => activationSparsity === undefined,
+      how: '--activation-sparsity cett=0.2',
+    },
+    delta: { isOff: ({ baseline }) => baseline === undefined, how: '--baseline FILE' },
+  };
+
 /**
- * A misspelt gate should not cost a whole evaluation.
+ * A gate that is misspelt, or on what is switched off, should not cost a whole evaluation.
  *
  * @throws FxqError E_USAGE
  */
-export function checkGateNames({ gates }: ReportSettings, metrics: readonly Metric[]): void {
+export function checkGateNames(settings: ReportSettings, metrics: readonly Metric[]): void {
   const known = [...metrics.map((metric) => metric.name), ...SECTIONS];
-  for (const { text, quantity } of gates) {
+  for (const { text, quantity } of settings.gates) {
     const [first = ''] = quantity.split('.');
+    const section = Object.hasOwn(SWITCHED, first) ? SWITCHED[first] : undefined;
+    if (section?.isOff(settings) === true)
+      throw new FxqError(
+        'E_USAGE',
+        `the gate '${text}' speaks of '${first}', which is switched off`,
+        `Give ${section.how}, or leave the gate out.`,
+      );
     if (known.includes(first) || isSparsity(first)) continue;
     throw new FxqError('E_USAGE', `the gate '${text}' speaks of '${first}', which is not measured`, [
       ...[didYouMean(first, known)].filter((s) => s !== ''),

@@ -129,6 +129,18 @@ describe('report', () => {
       /short\.npy holds 39 labels, the data has 40/,
     ],
     ['a gate on what is not measured', { gates: [parseGate('topl.drop < 1')] }, 'E_USAGE', /'topl'/],
+    [
+      'a gate on what is switched off',
+      { latency: 0, gates: [parseGate('latency.speedup > 1')] },
+      'E_USAGE',
+      /'latency', which is switched off/,
+    ],
+    [
+      'a gate on a change since nothing',
+      { gates: [parseGate('delta.sqnr > -1')] },
+      'E_USAGE',
+      /'delta', which is switched off/,
+    ],
     ['a metric without labels', { labels: undefined, metrics: ['top1'] }, 'E_USAGE', /needs labels/],
     ['a baseline that is none', { baseline: 'y.npy' }, 'E_DATA', /y\.npy is not a report/],
   ] as const)('refuses %s', async (_, changes, code, message) => {
