@@ -386,7 +386,8 @@ const TABLES = {
 const wantedTables = (Object.keys(TABLES) as (keyof typeof TABLES)[]).filter(
   (table) => words.every((word) => !(word in TABLES)) || words.includes(table),
 );
-const wantedNames = NAMES.filter((name) => words.every((word) => word in TABLES) || words.includes(name));
+const asked = MODELS.map(({ name }) => name).filter((name) => words.includes(name));
+const wantedNames = asked.length === 0 ? NAMES : asked;
 const models = MODELS.filter((m) => wantedNames.includes(m.name));
 for (const table of wantedTables) await TABLES[table](models);
 rmSync(temporary, { recursive: true, force: true });
