@@ -1,4 +1,5 @@
 /** What the report program needs to know, taken from the configuration. */
+import { FxqError } from '../core/index.js';
 import { type DataSpec } from '../data/index.js';
 import { type Gate, type ReporterName } from '../report/index.js';
 import { type SparsityTarget } from '../solve/index.js';
@@ -64,6 +65,19 @@ export function reportSettings({ config }: LoadedConfig): ReportSettings {
   };
 }
 
+/** @throws FxqError E_CONFIG where something stands on standard output beside a report that programs read whole */
 export function reportOutput({ config: { report = {} } }: LoadedConfig): ReportOutput {
-  return { reporters: report.reporters ?? [{ name: 'text' }], fail: report.fail ?? true };
+  const { reporters = [{ name: 'text' }], fail = true } = report;
+  const shown = reporters.filter(({ file }) => file === undefined).map(({ name }) => name);
+  const whole = shown.find((name) => !READ_BY_LINE.has(name));
+  if (whole !== undefined && shown.length > 1)
+    throw new FxqError(
+      'E_CONFIG',
+      `the reporters ${shown.join(' and ')} both write to standard output, where ${whole} has to stand alone`,
+      `Give it a file: --reporter ${whole}=FILE.`,
+    );
+  return { reporters, fail };
 }
+
+/** Reports that others may precede or follow. */
+const READ_BY_LINE: ReadonlySet<ReporterName> = new Set(['text', 'markdown', 'github-actions']);
