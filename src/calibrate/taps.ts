@@ -62,7 +62,7 @@ function addTap(editor: GraphEditor, opset: number, value: string, layout: Value
     channelAxis === undefined ? undefined : { axis: channelAxis, size: dims[channelAxis] ?? 1 };
   const base = { value, batched, ...(channels !== undefined && layout.fixedChannels && { channels }) };
   const steps = opset < SLICE_STEP_OPSET ? [] : lattice({ ...layout, dims }, wanted);
-  if (steps.length === 0) return { ...base, elements: source };
+  if (steps.length === 0) return { ...base, elements: copy(editor, source) };
   const kept = new Set([
     ...(batched ? [0] : []),
     ...(base.channels === undefined ? [] : [base.channels.axis]),
@@ -155,6 +155,14 @@ function reduce(
   if (opset < REDUCE_AXES_INPUT_OPSET) return editor.emit(opType, [value], { axes, keepdims: 0 }, name);
   const input = editor.addInitializer('fxq_axes', tensor('int64', [axes.length], axes.map(BigInt)));
   return editor.emit(opType, [value, input], { keepdims: 0 }, name);
+}
+
+/**
+ * The value in a node of its own: the runtime would take a conversion of layouts for a tap, one that it adds behind all
+ * others and so runs first, with everything that it needs (see `tapsEarly`).
+ */
+function copy(editor: GraphEditor, value: string): string {
+  return editor.emit('Max', [value], {}, `${value}_taken`);
 }
 
 function cast(editor: GraphEditor, value: string): string {

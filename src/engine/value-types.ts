@@ -14,6 +14,7 @@ import {
 } from '../onnx/index.js';
 import { sizeOf } from '../tensor/index.js';
 import { openSession } from './session.js';
+import { tapsEarly } from './tap-order.js';
 
 /**
  * Types of all values, by name; symbolic dimensions survive, `dims` is undefined where even the rank is unknown. Values
@@ -143,11 +144,14 @@ function everyOutput(graph: Graph): string[] {
   return graph.nodes.flatMap((n) => n.outputs.filter((o) => o !== ''));
 }
 
-/** The model with these values as its outputs, besides its own unless `only` is set. Outputs need no declared type. */
+/**
+ * The model with these values as its outputs, besides its own unless `only` is set, and its nodes in an order in which
+ * taps run early. Outputs need no declared type.
+ */
 export function withOutputs(model: Model, names: readonly string[], only = false): Model {
   const own = new Map(model.graph.outputs.map((o) => [o.name, o]));
   const extra = names.filter((n) => !own.has(n)).map((name) => ({ name, type: undefined, proto: {} }));
   const kept = only ? names.flatMap((n) => own.get(n) ?? []) : model.graph.outputs;
   const outputs = [...kept, ...extra];
-  return withGraph(model, { ...model.graph, outputs });
+  return withGraph(model, { ...model.graph, outputs, nodes: tapsEarly(model.graph.nodes) });
 }
