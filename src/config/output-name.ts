@@ -8,18 +8,12 @@ export function quantizedName(model: string, quantize: Config['quantize']): stri
   return replaceEnding(model, `.${labelOf(quantize)}.onnx`);
 }
 
-function labelOf({
-  preset = 'int8',
-  weights,
-  activations,
-  fromPareto,
-  budgets,
-}: Config['quantize'] = {}): string {
+function labelOf({ preset = 'int8', fromPareto, budgets, ...chosen }: Config['quantize'] = {}): string {
   if (fromPareto !== undefined || budgets !== undefined) return 'mixed';
   const usual: Pick<PlanSettings, 'weights' | 'activations'> = { ...DEFAULT_SETTINGS, ...PRESETS[preset] };
-  const isUsual = (format: string | undefined, by: string): boolean => format === undefined || format === by;
-  if (!isUsual(activations, usual.activations)) return safe(`${weights ?? usual.weights}-${activations}`);
-  return isUsual(weights, usual.weights) ? preset : safe(`${weights}`);
+  const { weights = usual.weights, activations = usual.activations } = chosen;
+  if (activations !== usual.activations) return safe(`${weights}-${activations}`);
+  return weights === usual.weights ? preset : safe(weights);
 }
 
 /** Format names hold colons, which some file systems do not take. */

@@ -10,4 +10,4 @@ export {
 export { CAN_START_SESSIONS, openSessionThread } from './session-thread.js';
 export { inferValueTypes, withOutputs } from './value-types.js';
 export { auditKernels, optimizedGraph, type AuditedNode, type KernelAudit } from './kernel-audit.js';
-export { NO_CARRY, createRunner, probe, type Batch, type Carry, type Runner } from './probe.js';
+export { NO_CARRY, createRunner, probe, readAll, type Batch, type Carry, type Runner } from './probe.js';

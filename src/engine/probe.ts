@@ -11,6 +11,13 @@ export interface Batch {
   readonly inputs: ReadonlyMap<string, Tensor>;
 }
 
+/** Batches in memory, for those who run them more than once. */
+export async function readAll(batches: AsyncIterable<Batch>): Promise<Batch[]> {
+  const all: Batch[] = [];
+  for await (const batch of batches) all.push(batch);
+  return all;
+}
+
 /** Model inputs that continue an output of the run before: input name → output name. */
 export type Carry = ReadonlyMap<string, string>;
 

@@ -1,7 +1,7 @@
 /** Activation sparsity as part of a run: thresholds chosen and written, and what they save by prediction. */
 import { FxqError, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
-import { inferValueTypes, openSession, withOutputs, type Batch } from '../engine/index.js';
+import { inferValueTypes, openSession, readAll, withOutputs, type Batch } from '../engine/index.js';
 import { GraphEditor, feedInputs, withGraph, type Model } from '../onnx/index.js';
 import { countMacs } from '../search/index.js';
 import {
@@ -70,11 +70,7 @@ export async function measureSparsity(
   }
   const samples = Math.min(data.samples, SAMPLES);
   const held = samples < 2 ? 0 : Math.max(1, Math.round(samples * HELD_OUT));
-  const read = async (from: number, to: number): Promise<Batch[]> => {
-    const batches: Batch[] = [];
-    for await (const batch of data.batches(BATCH, from, to)) batches.push(batch);
-    return batches;
-  };
+  const read = (from: number, to: number): Promise<Batch[]> => readAll(data.batches(BATCH, from, to));
   const parts = { fit: await read(0, samples - held), heldOut: await read(samples - held, samples) };
   const output = model.graph.outputs[0]?.name ?? '';
   return sparsifyActivations(model, output, target, parts, ctx);

@@ -3,7 +3,7 @@ import { assignRanges, type RangeMethod, type Statistics } from '../calibrate/in
 import { FxqError, checkAbort, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { isIntegerForm, type Form } from '../emit/index.js';
-import { type Batch } from '../engine/index.js';
+import { readAll, type Batch } from '../engine/index.js';
 import { parseFormat, type FitMethod } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
 import { guardBiases, type Plan } from '../plan/index.js';
@@ -169,11 +169,8 @@ interface Samples {
 async function takeSamples(model: Model, spec: DataSpec, effort: Effort, ctx: Context): Promise<Samples> {
   const data = await openDataSet(spec, feedInputs(model.graph), { ...ctx, note: () => undefined });
   const fit = fitSamples(data.samples, HELD_OUT);
-  const take = async (wanted: number, from: number, to: number): Promise<Batch[]> => {
-    const batches: Batch[] = [];
-    for await (const batch of data.batches(wanted, from, Math.max(from, to))) batches.push(batch);
-    return batches;
-  };
+  const take = (wanted: number, from: number, to: number): Promise<Batch[]> =>
+    readAll(data.batches(wanted, from, Math.max(from, to)));
   const wanted = Math.min(LEARNING[effort].samples, fit);
   const perBatch = data.batchSize(wanted);
   return {

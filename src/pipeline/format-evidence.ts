@@ -2,7 +2,7 @@
 import { FxqError, type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { emitQdq, isIntegerForm, type Form, type SolvedWeights } from '../emit/index.js';
-import { type Batch } from '../engine/index.js';
+import { readAll } from '../engine/index.js';
 import { countShiftAdds, type PotVariant } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
 import { type Plan } from '../plan/index.js';
@@ -64,8 +64,7 @@ async function differencesOf(
       'QDQ has no operator for these activation formats, so there is no QDQ form to compare with',
     );
   const data = await openDataSet(spec, feedInputs(source.graph), { ...ctx, note: () => undefined });
-  const batches: Batch[] = [];
-  for await (const batch of data.batches(BATCH, 0, Math.min(COMPARED, data.samples))) batches.push(batch);
+  const batches = await readAll(data.batches(BATCH, 0, Math.min(COMPARED, data.samples)));
   const integer = await runModel(model, batches, data.carry, ctx);
   const simulated = emitQdq(source, plan, solved);
   const qdq = await runModel(simulated, batches, data.carry, ctx).catch((error: unknown) => {

@@ -3,7 +3,7 @@ import { assignRanges, type RangeMethod, type RangeSettings, type Statistics } f
 import { type Context } from '../core/index.js';
 import { openDataSet, type DataSpec } from '../data/index.js';
 import { type SolvedWeights } from '../emit/index.js';
-import { type Batch } from '../engine/index.js';
+import { readAll, type Batch } from '../engine/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { feedInputs, type Model } from '../onnx/index.js';
 import { guardBiases, type Plan } from '../plan/index.js';
@@ -65,7 +65,6 @@ export interface RangeSamples {
 /** The samples that methods are compared on. */
 export async function openRangeSamples(model: Model, spec: DataSpec, ctx: Context): Promise<RangeSamples> {
   const data = await openDataSet(spec, feedInputs(model.graph), { ...ctx, note: () => undefined });
-  const batches: Batch[] = [];
-  for await (const batch of data.batches(BATCH, 0, Math.min(SAMPLES, data.samples))) batches.push(batch);
+  const batches = await readAll(data.batches(BATCH, 0, Math.min(SAMPLES, data.samples)));
   return { batches, carry: data.carry };
 }

@@ -19,7 +19,7 @@ export async function loadMetrics({ metrics, labels }: ReportSettings): Promise<
       'Give them with --labels FILE.',
     );
   }
-  const taken = loaded.find((metric, i) => SECTIONS.includes(metric.name) || names.indexOf(metric.name) > i);
+  const taken = loaded.find((metric, i) => SECTIONS.has(metric.name) || names.indexOf(metric.name) > i);
   if (taken !== undefined)
     throw new FxqError(
       'E_USAGE',
@@ -29,36 +29,37 @@ export async function loadMetrics({ metrics, labels }: ReportSettings): Promise<
   return loaded;
 }
 
-/** First words of quantities that are no metrics. */
-const SECTIONS = [
-  'sqnr',
-  'cosine',
-  'kl',
-  'agreement',
-  'output',
-  'size',
-  'latency',
-  'layer',
-  'layers',
-  'kernels',
-  'accumulator',
-  'activations',
-  'sparsity',
-  'delta',
-];
+/** A part of the report that settings leave out, and how it is asked for. */
+interface Switched {
+  isOff(settings: ReportSettings): boolean;
+  readonly how: string;
+}
 
-/** Sections that settings switch off, and how they are switched on. */
-const SWITCHED: Readonly<Record<string, { isOff(settings: ReportSettings): boolean; readonly how: string }>> =
-  {
-    latency: { isOff: ({ latency }) => latency === 0, how: '--latency auto' },
-    layer: { isOff: ({ layers }) => layers === 0, how: '--layers 32' },
-    layers: { isOff: ({ layers }) => layers === 0, how: '--layers 32' },
-    activations: {
+const LAYERS: Switched = { isOff: ({ layers }) => layers === 0, how: '--layers 32' };
+
+/** First words of quantities that are no metrics, with what switches their part of the report. */
+const SECTIONS: ReadonlyMap<string, Switched | 'always'> = new Map<string, Switched | 'always'>([
+  ['sqnr', 'always'],
+  ['cosine', 'always'],
+  ['kl', 'always'],
+  ['agreement', 'always'],
+  ['output', 'always'],
+  ['size', 'always'],
+  ['latency', { isOff: ({ latency }) => latency === 0, how: '--latency auto' }],
+  ['layer', LAYERS],
+  ['layers', LAYERS],
+  ['kernels', 'always'],
+  ['accumulator', 'always'],
+  [
+    'activations',
+    {
       isOff: ({ activationSparsity }) => activationSparsity === undefined,
       how: '--activation-sparsity cett=0.2',
     },
-    delta: { isOff: ({ baseline }) => baseline === undefined, how: '--baseline FILE' },
-  };
+  ],
+  ['sparsity', 'always'],
+  ['delta', { isOff: ({ baseline }) => baseline === undefined, how: '--baseline FILE' }],
+]);
 
 /**
  * A gate that is misspelt, or on what is switched off, should not cost a whole evaluation.
@@ -66,11 +67,11 @@ const SWITCHED: Readonly<Record<string, { isOff(settings: ReportSettings): boole
  * @throws FxqError E_USAGE
  */
 export function checkGateNames(settings: ReportSettings, metrics: readonly Metric[]): void {
-  const known = [...metrics.map((metric) => metric.name), ...SECTIONS];
+  const known = [...metrics.map((metric) => metric.name), ...SECTIONS.keys()];
   for (const { text, quantity } of settings.gates) {
     const [first = ''] = quantity.split('.');
-    const section = Object.hasOwn(SWITCHED, first) ? SWITCHED[first] : undefined;
-    if (section?.isOff(settings) === true)
+    const section = SECTIONS.get(first) ?? 'always';
+    if (section !== 'always' && section.isOff(settings))
       throw new FxqError(
         'E_USAGE',
         `the gate '${text}' speaks of '${first}', which is switched off`,

@@ -2,7 +2,7 @@
 import { hashModel, type RangeSettings, type Statistics } from '../calibrate/index.js';
 import { FxqError, hashValue, required, type Context } from '../core/index.js';
 import { type DataSet } from '../data/index.js';
-import { NO_CARRY, type Batch } from '../engine/index.js';
+import { NO_CARRY, readAll } from '../engine/index.js';
 import { type FitMethod } from '../formats/index.js';
 import { type Model, type TensorType } from '../onnx/index.js';
 import { planQuantization, type PlanSettings } from '../plan/index.js';
@@ -94,12 +94,12 @@ export async function openStudy(settings: StudySettings, ctx: Context): Promise<
         ctx,
       )
     : undefined;
-  const batches = await batchesOf(data, settings.batch, data.samples);
+  const batches = await readAll(data.batches(settings.batch));
   const output = settings.output ?? required(model.graph.outputs[0], 'an output').name;
   const reference = await outputsOf(model, batches, output, ctx);
   const ranging =
     settings.ranges.method === 'layer-error'
-      ? await batchesOf(fitData, settings.batch, Math.min(RANGING_SAMPLES, fitData.samples))
+      ? await readAll(fitData.batches(settings.batch, 0, Math.min(RANGING_SAMPLES, fitData.samples)))
       : [];
   const realize = createRealizer(
     { ...settings, batches: ranging, ...(moments === undefined ? {} : { moments }) },
@@ -137,10 +137,4 @@ function offers({
     return nodes.has(node);
   };
   return (layer): LayerCandidate[] => candidatesFor(layer, perLayer[layer.node] ?? axes, allows);
-}
-
-async function batchesOf(data: DataSet, size: number, samples: number): Promise<Batch[]> {
-  const batches: Batch[] = [];
-  for await (const batch of data.batches(size, 0, samples)) batches.push(batch);
-  return batches;
 }

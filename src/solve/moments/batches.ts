@@ -1,5 +1,5 @@
 /** Samples as batches in memory, the last share of them held out. */
-import { type Batch } from '../../engine/index.js';
+import { readAll, type Batch } from '../../engine/index.js';
 import { fitSamples, MOMENTS_DEFAULTS, type LayerData, type MomentsOptions } from './collect.js';
 
 /** All batches; those from `fitBatches` on are held out. */
@@ -15,9 +15,7 @@ export async function readBatches(
 ): Promise<SplitBatches> {
   const count = Math.min(data.samples, samples);
   const fit = fitSamples(count, MOMENTS_DEFAULTS.heldOut);
-  const batches: Batch[] = [];
-  let fitBatches = 0;
-  for await (const b of data.batches(batch, 0, fit)) fitBatches = batches.push(b);
-  for await (const b of data.batches(batch, fit, count)) batches.push(b);
-  return { batches, fitBatches };
+  const fitted = await readAll(data.batches(batch, 0, fit));
+  const heldOut = await readAll(data.batches(batch, fit, count));
+  return { batches: [...fitted, ...heldOut], fitBatches: fitted.length };
 }
